@@ -1,0 +1,1 @@
+//! Connections, dispatch, one file per API, delayed operations.

@@ -1,0 +1,1 @@
+//! Clock, random, tasks, sockets and files: the only crate that names them.

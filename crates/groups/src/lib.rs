@@ -1,0 +1,1 @@
+//! Consumer groups as a pure state machine: decide, then replay.

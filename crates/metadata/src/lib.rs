@@ -1,0 +1,1 @@
+//! The cluster image, the metadata records and the controller's decisions.

@@ -1,0 +1,3 @@
+//! The `millstream` binary: hands over to the command line and nothing else.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! One replica, pure: ISR, high watermark, leader epochs, producer state.

@@ -1,0 +1,1 @@
+//! Kafka protocol messages generated from the protocol table, and frames. No sockets.

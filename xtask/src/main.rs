@@ -1,0 +1,3 @@
+//! All automation of the workspace: `cargo xtask tidy | test | bench`.
+
+fn main() {}
