@@ -1,0 +1,38 @@
+//! What a process asks of its operating system: signals, limits on open files.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Completes when the process is asked to stop (SIGINT or SIGTERM).
+pub async fn stop_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+/// Raises the limit on open files to what the system allows this process, and returns it.
+///
+/// A broker holds a few files per partition and one per connection; the usual soft limit of 1,024 is for
+/// programs that use `select`.
+pub fn raise_open_file_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    match setrlimit(Resource::Nofile, wanted) {
+        Ok(()) => limit.maximum.unwrap_or(u64::MAX),
+        Err(_) => limit.current.unwrap_or(u64::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_limit_never_sinks() {
+        let first = super::raise_open_file_limit();
+        assert!(first >= 256);
+        assert_eq!(super::raise_open_file_limit(), first);
+    }
+}

@@ -1,0 +1,38 @@
+//! Tasks, timers and the threads for what may block.
+
+use std::future::Future;
+use std::time::Duration;
+
+pub use tokio::task::{JoinError, JoinHandle};
+pub use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+
+/// Runs `future` beside the caller on the async threads.
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    tokio::spawn(future)
+}
+
+/// Runs `work`, which may wait for a disk, on a thread where waiting does no harm.
+pub fn spawn_blocking<F, R>(work: F) -> JoinHandle<R>
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Send + 'static,
+{
+    tokio::task::spawn_blocking(work)
+}
+
+/// The multi-thread runtime that one process has. `worker_threads` of `None` takes one a core.
+pub fn runtime(worker_threads: Option<usize>) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = worker_threads {
+        builder.worker_threads(threads);
+    }
+    builder
+        .enable_all()
+        .thread_name("millstream")
+        .thread_keep_alive(Duration::from_secs(10))
+        .build()
+}
