@@ -6,6 +6,7 @@
 mod error_code;
 mod ids;
 mod uuid;
+pub mod varint;
 
 pub use error_code::ErrorCode;
 pub use ids::{
