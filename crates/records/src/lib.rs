@@ -1,1 +1,19 @@
-//! Record batch v2: views over bytes, builder, compression, CRC.
+//! Record batch v2: views over bytes, a builder, compression, CRC, and what a broker must refuse.
+//!
+//! Key types: [`BatchHeader`] (the 61 bytes decoded), [`BatchView`] and [`Batches`] (batches in a slice),
+//! [`patch`] (a broker's changes in place), [`Compression`]. This crate holds no file, socket or clock; bytes
+//! that it reads may be anything and never make it panic or allocate beyond the bound that the caller gives.
+
+#![deny(clippy::indexing_slicing)]
+
+mod attributes;
+mod batch;
+mod bytes_at;
+mod compression;
+mod header;
+pub mod patch;
+
+pub use attributes::{Attributes, TimestampType};
+pub use batch::{BatchError, BatchView, Batches};
+pub use compression::{Compression, UnknownCompression};
+pub use header::{BatchHeader, HEADER_LEN, LENGTH_OVERHEAD, MAGIC, MIN_BATCH_LENGTH};
