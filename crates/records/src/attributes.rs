@@ -1,6 +1,6 @@
 //! The attribute bits of a batch: codec, timestamp type, transactional, control, delete horizon.
 
-use crate::compression::{Compression, UnknownCompression};
+use crate::codec::{Compression, UnknownCompression};
 
 const COMPRESSION_MASK: i16 = 0x07;
 const LOG_APPEND_TIME: i16 = 0x08;

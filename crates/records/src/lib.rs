@@ -9,11 +9,11 @@
 mod attributes;
 mod batch;
 mod bytes_at;
-mod compression;
+mod codec;
 mod header;
 pub mod patch;
 
 pub use attributes::{Attributes, TimestampType};
 pub use batch::{BatchError, BatchView, Batches};
-pub use compression::{Compression, UnknownCompression};
+pub use codec::{Codec, Compression, Compressor, DecompressError, Scratch, UnknownCompression};
 pub use header::{BatchHeader, HEADER_LEN, LENGTH_OVERHEAD, MAGIC, MIN_BATCH_LENGTH};
