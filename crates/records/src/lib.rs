@@ -8,12 +8,21 @@
 
 mod attributes;
 mod batch;
+mod builder;
 mod bytes_at;
 mod codec;
+mod control;
 mod header;
 pub mod patch;
+mod record;
 
 pub use attributes::{Attributes, TimestampType};
 pub use batch::{BatchError, BatchView, Batches};
+pub use builder::{BatchBuilder, BatchOptions, BuildError};
 pub use codec::{Codec, Compression, Compressor, DecompressError, Scratch, UnknownCompression};
+pub use control::{ControlType, EndTxnMarker, control_batch};
 pub use header::{BatchHeader, HEADER_LEN, LENGTH_OVERHEAD, MAGIC, MIN_BATCH_LENGTH};
+pub use record::{
+    DEFAULT_MAX_DECOMPRESSED_BYTES, Record, RecordError, RecordHeader, RecordHeaders, Records,
+    RecordsError,
+};
