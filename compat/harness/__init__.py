@@ -1,0 +1,1 @@
+"""The harness that runs one list of scenarios with every foreign client."""

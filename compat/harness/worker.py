@@ -1,0 +1,92 @@
+"""Runs scenarios with one client in a process of its own; one line of JSON for each on stdout.
+
+A scenario that hangs is given up after its limit, with the stacks of every thread, and the next one
+goes on: a broken client or broker costs one limit, not the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+
+from clients.registry import driver_class
+from harness.driver import Driver
+from harness.scenarios import SCENARIOS, Context, Scenario
+
+LIMIT_S = 75.0
+
+
+def stacks() -> str:
+    """Where every thread is."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    parts = []
+    for ident, frame in sys._current_frames().items():
+        parts.append(f"thread {names.get(ident, ident)}\n")
+        parts += traceback.format_stack(frame)[-6:]
+    return "".join(parts)
+
+
+def run_one(scenario: Scenario, context: Context) -> dict:
+    """One scenario's outcome."""
+    reason = context.driver.cannot.get(scenario.name)
+    if reason is not None:
+        return {"status": "-", "detail": reason}
+    outcome: dict = {}
+
+    def body() -> None:
+        try:
+            scenario.run(context)
+            outcome["status"] = "ok"
+        except BaseException:  # noqa: BLE001 (reported with its trace)
+            outcome.update(status="FAIL", detail=traceback.format_exc(limit=-8))
+
+    thread = threading.Thread(target=body, daemon=True, name=scenario.name)
+    thread.start()
+    thread.join(LIMIT_S)
+    if not outcome:
+        return {"status": "FAIL", "detail": f"not done within {LIMIT_S:.0f} s\n{stacks()}"}
+    return dict(outcome)
+
+
+def drivers(client: str, bootstrap: str, strict: str) -> tuple[Driver, Driver]:
+    """The client against both brokers."""
+    cls = driver_class(client)
+    return cls(bootstrap), cls(strict)
+
+
+def main() -> None:
+    """Runs the scenarios of one client."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--client", required=True)
+    parser.add_argument("--bootstrap", required=True)
+    parser.add_argument("--strict", required=True)
+    parser.add_argument("--data-dir", required=True, type=Path)
+    parser.add_argument("--only", action="append", default=[])
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+
+    driver, strict = drivers(args.client, args.bootstrap, args.strict)
+    print(json.dumps({"version": driver.version()}), flush=True)
+    for scenario in SCENARIOS:
+        if args.only and scenario.name not in args.only:
+            continue
+        context = Context(args.client, scenario.name, driver, strict, args.data_dir)
+        began = time.monotonic()
+        outcome = run_one(scenario, context)
+        outcome.update(scenario=scenario.name, seconds=round(time.monotonic() - began, 3))
+        print(json.dumps(outcome), flush=True)
+    driver.close()
+    strict.close()
+    # Threads of a scenario that was given up must not keep the process.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

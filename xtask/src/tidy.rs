@@ -1,0 +1,6 @@
+//! tidy.
+
+/// Runs the verb.
+pub(crate) fn run(_args: &[String]) -> anyhow::Result<()> {
+    Ok(())
+}
