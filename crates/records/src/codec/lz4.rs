@@ -111,7 +111,12 @@ impl<'a> Frame<'a> {
         }
     }
 
-    fn block(&self, data: &[u8], stored: bool, out: &mut Output<'_>) -> Result<(), DecompressError> {
+    fn block(
+        &self,
+        data: &[u8],
+        stored: bool,
+        out: &mut Output<'_>,
+    ) -> Result<(), DecompressError> {
         if out.allowed() == 0 {
             return Err(out.too_large());
         }

@@ -140,7 +140,10 @@ pub enum DecompressError {
 
 impl DecompressError {
     /// A damage that `what` describes.
-    fn corrupt(codec: Compression, what: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    fn corrupt(
+        codec: Compression,
+        what: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
         Self::Corrupt { codec, source: io::Error::new(io::ErrorKind::InvalidData, what) }
     }
 }

@@ -72,10 +72,7 @@ impl Decoder {
                 Err(TOO_SMALL) if len == allowed => return Err(out.too_large()),
                 Err(TOO_SMALL) => least = len.saturating_mul(2),
                 Err(code) => {
-                    return Err(DecompressError::corrupt(
-                        Compression::Zstd,
-                        get_error_name(code),
-                    ));
+                    return Err(DecompressError::corrupt(Compression::Zstd, get_error_name(code)));
                 }
             }
         }
