@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let messages = read(&file)?;
         apis.push(model::Module::api(messages).map_err(|e| format!("{}: {e}", file.display()))?);
     }
-    apis.sort_by_key(|module| module.api_key());
+    apis.sort_by_key(model::Module::api_key);
 
     let mut stored = Vec::new();
     let mut headers = Vec::new();

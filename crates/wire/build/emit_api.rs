@@ -165,6 +165,7 @@ fn metadata_record(code: &mut Code, records: &[(i16, &Item)]) {
         });
         code.line("");
         code.line("/// The newest version of the record's type.");
+        code.line("#[allow(clippy::match_same_arms)]");
         code.block("pub const fn latest_version(&self) -> i16", |code| {
             code.block("match self", |code| {
                 for (_, item) in records {

@@ -270,6 +270,20 @@ fn decode_body(item: &Item) -> String {
         code.line("Ok(Self {})");
         return code.finish();
     }
+    let always = |field: &Field| condition(field.versions, item.versions).is_none();
+    if item.fields.iter().all(|field| field.tag.is_none() && always(field)) {
+        code.line("let out = Self {");
+        code.indented(|code| {
+            for field in &item.fields {
+                let flex = if field.never_flexible { "false" } else { flex };
+                code.line(format!("{}: {},", field.name, get(item, field, flex)));
+            }
+        });
+        code.line("};");
+        decode_tags(&mut code, item, flex);
+        code.line("Ok(out)");
+        return code.finish();
+    }
     code.line("let mut out = Self::default();");
     for field in item.fields.iter().filter(|field| field.tag.is_none()) {
         let flex = if field.never_flexible { "false" } else { flex };

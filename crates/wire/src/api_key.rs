@@ -16,6 +16,8 @@ struct Info {
     controller: bool,
 }
 
+// The indices come from `index_of` or are bounded by the table's own length; most of this runs at compile time.
+#[allow(clippy::indexing_slicing)]
 impl ApiKey {
     /// Every API, in the order of their keys.
     pub const ALL: [Self; INFO.len()] = {

@@ -9,6 +9,7 @@ use millstream_base::varint::{self, VarintError};
 use millstream_base::{ErrorCode, Uuid};
 
 use crate::codec::Element;
+use crate::cursor::small;
 use crate::{Decode, DecodeError, DecodeErrorKind, Records, Str};
 
 /// A frame's arrays may take this many times the frame's bytes, plus [`BUDGET_BASE`].
@@ -328,11 +329,6 @@ impl Decoder {
         }
         Ok(())
     }
-}
-
-/// A length for an error message; frames are smaller than 4 GiB.
-fn small(len: usize) -> u32 {
-    u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 impl From<&DecodeError> for ErrorCode {

@@ -19,7 +19,7 @@ pub struct Cut {
 }
 
 /// A frame that was begun; give it back to [`Encoder::finish_frame`] or [`Encoder::abandon_frame`].
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct FrameMark {
     start: usize,
@@ -28,6 +28,7 @@ pub struct FrameMark {
 }
 
 /// A tagged field that was begun.
+#[derive(Clone, Copy)]
 pub(crate) struct TagMark {
     start: usize,
     external: usize,
@@ -198,30 +199,31 @@ impl Encoder {
 
     // ---- types with a length ----
 
-    /// The length of bytes, records or an array: `None` is null.
-    fn length(&mut self, len: Option<usize>, flex: bool) -> Result<(), EncodeError> {
-        let Some(len) = len else {
-            if flex {
-                self.varint(0)
-            } else {
-                self.i32(-1)
-            }
-            return Ok(());
-        };
+    /// The length of bytes, records or an array.
+    fn length(&mut self, len: usize, flex: bool) -> Result<(), EncodeError> {
         let length = i32::try_from(len).map_err(|_| EncodeError::TooLong { len })?;
         if flex {
-            self.varint(length.unsigned_abs() + 1)
+            self.varint(length.unsigned_abs() + 1);
         } else {
-            self.i32(length)
+            self.i32(length);
         }
         Ok(())
+    }
+
+    /// The length of bytes, records or an array that is null.
+    fn null(&mut self, flex: bool) {
+        if flex {
+            self.varint(0);
+        } else {
+            self.i32(-1);
+        }
     }
 
     /// A `string`.
     pub fn string(&mut self, value: &Str, flex: bool) -> Result<(), EncodeError> {
         let len = value.len();
         if flex {
-            self.length(Some(len), true)?;
+            self.length(len, true)?;
         } else {
             self.i16(i16::try_from(len).map_err(|_| EncodeError::TooLong { len })?);
         }
@@ -233,7 +235,7 @@ impl Encoder {
     pub fn nullable_string(&mut self, value: Option<&Str>, flex: bool) -> Result<(), EncodeError> {
         match value {
             Some(value) => self.string(value, flex)?,
-            None if flex => self.varint(0),
+            None if flex => self.null(true),
             None => self.i16(-1),
         }
         Ok(())
@@ -241,7 +243,7 @@ impl Encoder {
 
     /// `bytes`.
     pub fn bytes(&mut self, value: &Bytes, flex: bool) -> Result<(), EncodeError> {
-        self.length(Some(value.len()), flex)?;
+        self.length(value.len(), flex)?;
         self.buffer.extend_from_slice(value);
         Ok(())
     }
@@ -249,14 +251,15 @@ impl Encoder {
     /// `bytes` that may be null.
     pub fn nullable_bytes(&mut self, value: Option<&Bytes>, flex: bool) -> Result<(), EncodeError> {
         match value {
-            Some(value) => self.bytes(value, flex),
-            None => self.length(None, flex),
+            Some(value) => self.bytes(value, flex)?,
+            None => self.null(flex),
         }
+        Ok(())
     }
 
     /// `records`: their length, and the bytes or a cut.
     pub fn records(&mut self, value: &Records, flex: bool) -> Result<(), EncodeError> {
-        self.length(Some(value.len()), flex)?;
+        self.length(value.len(), flex)?;
         match value {
             Records::Bytes(bytes) => self.buffer.extend_from_slice(bytes),
             Records::External { len: 0 } => {}
@@ -275,9 +278,10 @@ impl Encoder {
         flex: bool,
     ) -> Result<(), EncodeError> {
         match value {
-            Some(value) => self.records(value, flex),
-            None => self.length(None, flex),
+            Some(value) => self.records(value, flex)?,
+            None => self.null(flex),
         }
+        Ok(())
     }
 
     /// An array.
@@ -287,7 +291,7 @@ impl Encoder {
         flex: bool,
         version: i16,
     ) -> Result<(), EncodeError> {
-        self.length(Some(values.len()), flex)?;
+        self.length(values.len(), flex)?;
         values.iter().try_for_each(|value| value.put(self, flex, version))
     }
 
@@ -299,9 +303,10 @@ impl Encoder {
         version: i16,
     ) -> Result<(), EncodeError> {
         match values {
-            Some(values) => self.array(values, flex, version),
-            None => self.length(None, flex),
+            Some(values) => self.array(values, flex, version)?,
+            None => self.null(flex),
         }
+        Ok(())
     }
 
     /// A struct that may be null: a byte that says whether it follows, and the struct.

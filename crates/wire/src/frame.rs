@@ -3,6 +3,7 @@
 //! Reading works for hostile bytes: an unknown key or version comes back as an error with what is
 //! needed to answer it.
 
+use crate::cursor::Cursor;
 use crate::header::{RequestHeader, ResponseHeader};
 use crate::{ApiKey, DecodeError, Decoder, Encode, EncodeError, Encoder, Request, Str};
 
@@ -47,6 +48,41 @@ pub fn read_request_header(d: &mut Decoder) -> Result<(ApiKey, RequestHeader), H
     d.rewind(start);
     let header = d.read(key.request_header_version(version))?;
     Ok((key, header))
+}
+
+/// A request's header read in place, without an allocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestHeaderView<'a> {
+    /// The API.
+    pub key: ApiKey,
+    /// The version of the request: one that the API has.
+    pub version: i16,
+    /// The request's number, which the answer repeats.
+    pub correlation_id: i32,
+    /// What the client calls itself.
+    pub client_id: Option<&'a str>,
+    /// How many bytes the header takes: where the body begins.
+    pub len: usize,
+}
+
+impl<'a> RequestHeaderView<'a> {
+    /// Reads the header at the start of `frame`, which does not hold the length before it.
+    pub fn parse(frame: &'a [u8]) -> Result<Self, HeaderError> {
+        let mut c = Cursor::new(frame, "RequestHeader");
+        let (code, version, correlation_id) = (c.i16()?, c.i16()?, c.i32()?);
+        let Some(key) = ApiKey::from_code(code) else {
+            return Err(HeaderError::UnknownKey { key: code, version, correlation_id });
+        };
+        if !key.has_version(version) {
+            return Err(HeaderError::UnsupportedVersion { key, version, correlation_id });
+        }
+        // The client id is never compact, so that every broker can read a header of version 2 up to it.
+        let client_id = c.nullable_string(false)?.map(|(_, text)| text);
+        if key.request_header_version(version) >= 2 {
+            c.skip_tags()?;
+        }
+        Ok(Self { key, version, correlation_id, client_id, len: c.position() })
+    }
 }
 
 /// Takes a response's header and gives the number of the request that it answers.

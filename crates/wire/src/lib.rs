@@ -48,17 +48,22 @@
 //! Decoding never panics and never allocates more than the frame justifies (see [`Decoder`]). Encoding a value that a version
 //! cannot carry is an error unless the table calls the field ignorable.
 
+#![deny(clippy::indexing_slicing)]
+
 mod api_key;
 mod codec;
+mod cursor;
 mod decoder;
 mod encoder;
 mod error;
 pub mod frame;
+pub mod produce_view;
 mod records;
 mod str;
 
 pub use api_key::ApiKey;
 pub use codec::{Decode, Element, Encode, Request};
+pub use cursor::Span;
 pub use decoder::{BUDGET_BASE, BUDGET_FACTOR, Decoder};
 pub use encoder::{Cut, Encoder, FrameMark};
 pub use error::{DecodeError, DecodeErrorKind, EncodeError};
@@ -77,15 +82,16 @@ mod prelude {
 }
 
 /// Requests and responses, one module for each API. Generated.
-#[allow(unused_imports, clippy::float_cmp)]
+#[allow(unused_imports, clippy::field_reassign_with_default)]
 pub mod messages {
     include!(concat!(env!("OUT_DIR"), "/messages.rs"));
 }
 
 /// Request and response headers. Generated.
-#[allow(unused_imports)]
+#[allow(unused_imports, clippy::field_reassign_with_default)]
 pub mod header {
     include!(concat!(env!("OUT_DIR"), "/header.rs"));
 }
 
+#[allow(clippy::field_reassign_with_default)]
 pub mod stored;
