@@ -1,0 +1,189 @@
+//! The shard's calls for administrators: list, describe, delete.
+//!
+//! Key types: [`ListedGroup`], [`DescribedGroup`]. Answers are in order of group and member id.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use millstream_base::ErrorCode;
+
+use crate::classic::{ClassicGroup, Member, State};
+use crate::commit::tombstone;
+use crate::effect::Decided;
+use crate::offsets::CommittedOffset;
+use crate::record::Record;
+use crate::shard::{Group, Shard};
+
+/// Which protocol a group speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GroupKind {
+    /// Clients assign (or the group holds offsets alone).
+    Classic,
+    /// The broker assigns (KIP-848).
+    Consumer,
+}
+
+impl GroupKind {
+    /// Kafka's name of the type.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Consumer => "consumer",
+        }
+    }
+}
+
+/// One line of ListGroups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedGroup {
+    /// Which group.
+    pub group_id: Arc<str>,
+    /// Empty for a group that never had a member.
+    pub protocol_type: Arc<str>,
+    /// Kafka's name of the state.
+    pub state: &'static str,
+    /// Which protocol it speaks.
+    pub kind: GroupKind,
+}
+
+/// A classic group as DescribeGroups shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedGroup {
+    /// Kafka's name of the state.
+    pub state: &'static str,
+    /// Empty for a group that never had a member.
+    pub protocol_type: Arc<str>,
+    /// The protocol voted for, while the group is stable.
+    pub protocol: Option<Arc<str>>,
+    /// Grows with every rebalance.
+    pub generation: i32,
+    /// Why the last rebalance began, since this broker coordinates the group.
+    pub rebalance_reason: Option<Arc<str>>,
+    /// In order of member id.
+    pub members: Vec<DescribedMember>,
+}
+
+/// One member of a [`DescribedGroup`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedMember {
+    /// Its id.
+    pub member_id: Arc<str>,
+    /// Its `group.instance.id`.
+    pub instance_id: Option<Arc<str>>,
+    /// Its client id.
+    pub client_id: Arc<str>,
+    /// Its address.
+    pub client_host: Arc<str>,
+    /// For the chosen protocol; empty unless the group is stable.
+    pub metadata: Bytes,
+    /// Empty unless the group is stable.
+    pub assignment: Bytes,
+}
+
+impl Group {
+    pub(crate) const fn kind(&self) -> GroupKind {
+        match self {
+            Self::Classic(_) => GroupKind::Classic,
+        }
+    }
+
+    pub(crate) const fn state_name(&self) -> &'static str {
+        match self {
+            Self::Classic(group) => group.state.name(),
+        }
+    }
+
+    fn protocol_type(&self) -> Arc<str> {
+        match self {
+            Self::Classic(group) => group.protocol_type.clone().unwrap_or_else(|| "".into()),
+        }
+    }
+}
+
+impl Shard {
+    /// ListGroups. Empty filters let all pass; names are compared without case.
+    pub fn list_groups(&self, states: &[&str], kinds: &[&str]) -> Vec<ListedGroup> {
+        let passes = |filter: &[&str], name: &str| {
+            filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
+        };
+        let listed = |(group_id, group): (&Arc<str>, &Group)| ListedGroup {
+            group_id: Arc::clone(group_id),
+            protocol_type: group.protocol_type(),
+            state: group.state_name(),
+            kind: group.kind(),
+        };
+        self.groups
+            .iter()
+            .map(listed)
+            .filter(|group| passes(states, group.state) && passes(kinds, group.kind.name()))
+            .collect()
+    }
+
+    /// DescribeGroups of one group; `None` when there is no such classic group.
+    pub fn describe_group(&self, group_id: &str) -> Option<DescribedGroup> {
+        match self.groups.get(group_id)? {
+            Group::Classic(group) => Some(describe(group)),
+        }
+    }
+
+    /// DeleteGroups of one group, with all its offsets.
+    pub fn delete_group(&mut self, group_id: &Arc<str>) -> Decided<ErrorCode> {
+        if group_id.is_empty() {
+            return Decided::reply(ErrorCode::InvalidGroupId);
+        }
+        match self.groups.get(group_id) {
+            None => return Decided::reply(ErrorCode::GroupIdNotFound),
+            Some(Group::Classic(group)) if group.state != State::Empty => {
+                return Decided::reply(ErrorCode::NonEmptyGroup);
+            }
+            Some(Group::Classic(_)) => {}
+        }
+        let committed =
+            self.offsets.of_group(group_id).map(|(topic, partition, _)| (topic, partition));
+        let open = self.offsets.open_of_group(group_id);
+        let mut records: Vec<Record> = committed
+            .chain(open)
+            .map(|(topic, partition)| tombstone(group_id, topic, partition))
+            .collect();
+        records.push(Record::Classic { group_id: Arc::clone(group_id), value: None });
+        let mut decided = Decided::reply(ErrorCode::None);
+        decided.records = records;
+        decided
+    }
+
+    /// How many groups there are.
+    pub fn group_count(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// All committed offsets of a group, in order of topic and partition.
+    pub fn committed_offsets<'a>(
+        &'a self,
+        group_id: &str,
+    ) -> impl Iterator<Item = (&'a Arc<str>, i32, &'a CommittedOffset)> + use<'a> {
+        self.offsets.of_group(group_id)
+    }
+}
+
+fn describe(group: &ClassicGroup) -> DescribedGroup {
+    let protocol = group.protocol.clone().filter(|_| group.state == State::Stable);
+    let member = |member: &Member| DescribedMember {
+        member_id: Arc::clone(&member.id),
+        instance_id: member.instance_id.clone(),
+        client_id: Arc::clone(&member.client.id),
+        client_host: Arc::clone(&member.client.host),
+        metadata: protocol.as_deref().map(|name| member.metadata(name)).unwrap_or_default(),
+        assignment: match group.state {
+            State::Stable => member.assignment.clone(),
+            _ => Bytes::new(),
+        },
+    };
+    DescribedGroup {
+        state: group.state.name(),
+        protocol_type: group.protocol_type.clone().unwrap_or_else(|| "".into()),
+        generation: group.generation,
+        rebalance_reason: group.rebalance_reason.clone(),
+        members: group.members.values().map(member).collect(),
+        protocol,
+    }
+}

@@ -1,0 +1,357 @@
+//! One `__consumer_offsets` partition's state, and the calls that the host makes.
+//!
+//! Key type: [`Shard`]. Calls are made one after the other, each outcome handled before the next (see
+//! [`crate::Decided`]). `admin` and `commit` hold further calls.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use millstream_base::ErrorCode;
+
+use crate::classic::{ClassicGroup, Cx};
+use crate::codec::{self, DecodeRecordError};
+use crate::config::GroupConfig;
+use crate::effect::{
+    Decided, JoinResponse, RequestToken, Response, SyncResponse, Undo, append_error,
+};
+use crate::offsets::Offsets;
+use crate::record::Record;
+use crate::request::{Heartbeat, JoinGroup, LeaveGroup, Now, SyncGroup};
+use crate::timers::{TimerKey, Timers};
+
+/// Where a record stands in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Its offset.
+    pub log_offset: i64,
+    /// The producer of its batch, when the batch is transactional.
+    pub producer_id: Option<i64>,
+}
+
+/// What became of a record that was read from the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loaded {
+    /// It is part of the state.
+    Applied,
+    /// Its kind is none that this version keeps; the number is the kind.
+    Skipped(i16),
+}
+
+/// A group of either protocol.
+#[derive(Clone, Debug)]
+pub(crate) enum Group {
+    /// Clients assign, or nobody does.
+    Classic(Box<ClassicGroup>),
+}
+
+/// The state of one `__consumer_offsets` partition.
+#[derive(Debug, Default)]
+pub struct Shard {
+    pub(crate) config: GroupConfig,
+    pub(crate) groups: BTreeMap<Arc<str>, Group>,
+    pub(crate) offsets: Offsets,
+    pub(crate) timers: Timers,
+}
+
+impl Shard {
+    /// An empty shard, to be loaded.
+    pub fn new(config: GroupConfig) -> Self {
+        Self { config, ..Self::default() }
+    }
+
+    /// Takes new settings; they count from the next request or timer on.
+    pub fn set_config(&mut self, config: GroupConfig) {
+        self.config = config;
+    }
+
+    // --- Loading -----------------------------------------------------------------------------------------------
+
+    /// Replays one record of the log. An error concerns this record alone: go on with the next.
+    ///
+    /// # Errors
+    /// The key or value is not what its kind says.
+    pub fn load(
+        &mut self,
+        origin: Origin,
+        key: &Bytes,
+        value: Option<&Bytes>,
+    ) -> Result<Loaded, DecodeRecordError> {
+        match codec::decode(key, value)? {
+            codec::Decoded::Record(record) => {
+                self.replay(&record, origin, true);
+                Ok(Loaded::Applied)
+            }
+            codec::Decoded::Unknown(kind) => Ok(Loaded::Skipped(kind)),
+        }
+    }
+
+    /// Replays a transaction marker, from the log or as it is written.
+    pub fn end_transaction(&mut self, producer_id: i64, committed: bool) {
+        for group_id in self.offsets.end_transaction(producer_id, committed) {
+            self.ensure_simple_group(&group_id);
+        }
+    }
+
+    /// The log is read: sessions of its members begin now, and retention is checked from now on.
+    pub fn finish_loading(&mut self, now: Now) -> Decided<()> {
+        let check = now.mono_ms.saturating_add(self.config.offsets_retention_check_interval_ms);
+        self.timers.insert(check, TimerKey::Retention);
+        let mut cx = Cx::new(now, &self.config, &mut self.timers);
+        for group in self.groups.values_mut() {
+            match group {
+                Group::Classic(group) => group.start_timers(&mut cx),
+            }
+        }
+        cx.finish(())
+    }
+
+    /// The shard is given up: answers everybody who waits.
+    pub fn unload(&mut self, now: Now) -> Vec<(RequestToken, Response)> {
+        let mut cx = Cx::new(now, &self.config, &mut self.timers);
+        for group in self.groups.values_mut() {
+            match group {
+                Group::Classic(group) => group.dissolve(&mut cx, ErrorCode::NotCoordinator),
+            }
+        }
+        let replies = cx.finish(()).replies;
+        *self = Self::new(self.config.clone());
+        replies
+    }
+
+    // --- After a decision --------------------------------------------------------------------------------------
+
+    /// The records of a decision are in the log, from `origin.log_offset` on: they become state.
+    pub fn apply(&mut self, records: &[Record], origin: Origin) {
+        for (index, record) in records.iter().enumerate() {
+            let ahead = i64::try_from(index).unwrap_or(i64::MAX);
+            let log_offset = origin.log_offset.saturating_add(ahead);
+            self.replay(record, Origin { log_offset, ..origin }, false);
+        }
+    }
+
+    /// The records of a decision could not be appended: soft state goes back, and the replies turn into errors.
+    pub fn abort<R>(
+        &mut self,
+        now: Now,
+        decided: Decided<R>,
+        error: ErrorCode,
+    ) -> Vec<(RequestToken, Response)> {
+        let error = append_error(error);
+        let failed = |(token, response): (RequestToken, Response)| (token, response.failed(error));
+        let mut replies: Vec<_> = decided.replies.into_iter().map(failed).collect();
+        let mut cx = Cx::new(now, &self.config, &mut self.timers);
+        match decided.undo {
+            Undo::Nothing => {}
+            Undo::NewGroup(group_id) => {
+                if let Some(Group::Classic(mut group)) = self.groups.remove(&group_id) {
+                    group.dissolve(&mut cx, error);
+                }
+            }
+            Undo::Sync { group_id, generation } => {
+                if let Some(Group::Classic(group)) = self.groups.get_mut(&group_id) {
+                    group.undo_sync(&mut cx, generation);
+                }
+            }
+            Undo::StaticMember(replacement) => {
+                let group_id = Arc::clone(&replacement.group_id);
+                if let Some(Group::Classic(group)) = self.groups.get_mut(&group_id) {
+                    group.restore_static(&mut cx, *replacement);
+                }
+            }
+        }
+        replies.extend(cx.finish(()).replies);
+        replies
+    }
+
+    /// What a client is told when the append behind its request failed with `error`.
+    pub const fn append_error(error: ErrorCode) -> ErrorCode {
+        append_error(error)
+    }
+
+    fn replay(&mut self, record: &Record, origin: Origin, loading: bool) {
+        match record {
+            Record::Offset { group_id, topic, partition, value } => {
+                let key = (Arc::clone(group_id), Arc::clone(topic), *partition);
+                match (value, origin.producer_id) {
+                    (None, _) => self.offsets.remove(&key),
+                    (Some(value), Some(producer_id)) => {
+                        self.offsets.put_open(producer_id, key, value.clone(), origin.log_offset);
+                    }
+                    (Some(value), None) => {
+                        self.ensure_simple_group(group_id);
+                        self.offsets.put(key, value.clone(), origin.log_offset);
+                    }
+                }
+            }
+            Record::Classic { group_id, value: None } => self.drop_group(group_id),
+            Record::Classic { group_id, value: Some(value) } => {
+                match self.groups.get_mut(group_id) {
+                    Some(Group::Classic(group)) if !loading => group.apply(value),
+                    _ => {
+                        let now = Now { wall_ms: -1, mono_ms: 0 };
+                        let group = ClassicGroup::from_record(Arc::clone(group_id), value, now);
+                        let group = Group::Classic(Box::new(group));
+                        self.groups.insert(Arc::clone(group_id), group);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A group whose record is gone is gone, whatever it still waited for.
+    fn drop_group(&mut self, group_id: &Arc<str>) {
+        let now = Now { wall_ms: -1, mono_ms: 0 };
+        let mut cx = Cx::new(now, &self.config, &mut self.timers);
+        match self.groups.remove(group_id) {
+            // Only empty groups are deleted, so nobody can be parked here.
+            Some(Group::Classic(mut group)) => {
+                group.dissolve(&mut cx, ErrorCode::UnknownMemberId);
+                debug_assert!(cx.replies.is_empty(), "nobody waits in a group that is deleted");
+            }
+            None => {}
+        }
+    }
+
+    fn ensure_simple_group(&mut self, group_id: &Arc<str>) {
+        if !self.groups.contains_key(group_id) {
+            let now = Now { wall_ms: -1, mono_ms: 0 };
+            let group = ClassicGroup::new(Arc::clone(group_id), now);
+            self.groups.insert(Arc::clone(group_id), Group::Classic(Box::new(group)));
+        }
+    }
+
+    // --- Membership --------------------------------------------------------------------------------------------
+
+    /// JoinGroup. The answer is in `replies` under `token`, now or later.
+    pub fn join_group(
+        &mut self,
+        now: Now,
+        request: &JoinGroup,
+        token: RequestToken,
+    ) -> Decided<()> {
+        let refused = |error| {
+            let response = Response::Join(JoinResponse::error(&request.member_id, error));
+            let mut decided = Decided::reply(());
+            decided.replies.push((token, response));
+            decided
+        };
+        let limits = self.config.min_session_timeout_ms..=self.config.max_session_timeout_ms;
+        if request.group_id.is_empty() {
+            return refused(ErrorCode::InvalidGroupId);
+        }
+        if !limits.contains(&request.session_timeout_ms) {
+            return refused(ErrorCode::InvalidSessionTimeout);
+        }
+        if !self.groups.contains_key(&request.group_id) {
+            return self.join_new_group(now, request, token, refused);
+        }
+        let mut cx = Cx::new(now, &self.config, &mut self.timers);
+        match self.groups.get_mut(&request.group_id) {
+            Some(Group::Classic(group)) => group.join(&mut cx, request, token),
+            None => {}
+        }
+        cx.finish(())
+    }
+
+    fn join_new_group(
+        &mut self,
+        now: Now,
+        request: &JoinGroup,
+        token: RequestToken,
+        refused: impl FnOnce(ErrorCode) -> Decided<()>,
+    ) -> Decided<()> {
+        if !request.member_id.is_empty() {
+            return refused(ErrorCode::UnknownMemberId);
+        }
+        if request.protocol_type.is_empty() || request.protocols.is_empty() {
+            return refused(ErrorCode::InconsistentGroupProtocol);
+        }
+        let mut group = ClassicGroup::new(Arc::clone(&request.group_id), now);
+        let mut cx = Cx::new(now, &self.config, &mut self.timers);
+        cx.records.push(group.empty_record(now));
+        cx.undo = Undo::NewGroup(Arc::clone(&request.group_id));
+        group.join(&mut cx, request, token);
+        let decided = cx.finish(());
+        self.groups.insert(Arc::clone(&request.group_id), Group::Classic(Box::new(group)));
+        decided
+    }
+
+    /// SyncGroup. The answer is in `replies` under `token`, now or later.
+    pub fn sync_group(
+        &mut self,
+        now: Now,
+        request: &SyncGroup,
+        token: RequestToken,
+    ) -> Decided<()> {
+        let mut cx = Cx::new(now, &self.config, &mut self.timers);
+        let error = if request.group_id.is_empty() {
+            ErrorCode::InvalidGroupId
+        } else {
+            ErrorCode::UnknownMemberId
+        };
+        match self.groups.get_mut(&request.group_id) {
+            Some(Group::Classic(group)) => group.sync(&mut cx, request, token),
+            None => cx.replies.push((token, Response::Sync(SyncResponse::error(error)))),
+        }
+        cx.finish(())
+    }
+
+    /// Heartbeat: never writes, never waits.
+    ///
+    /// # Errors
+    /// What the member has to do instead of going on, as Kafka's code.
+    pub fn heartbeat(&mut self, now: Now, request: &Heartbeat<'_>) -> Result<(), ErrorCode> {
+        if request.group_id.is_empty() {
+            return Err(ErrorCode::InvalidGroupId);
+        }
+        let mut cx = Cx::new(now, &self.config, &mut self.timers);
+        match self.groups.get_mut(request.group_id) {
+            Some(Group::Classic(group)) => group.heartbeat(&mut cx, request),
+            None => Err(ErrorCode::UnknownMemberId),
+        }
+    }
+
+    /// LeaveGroup: one code for the whole, or one for each member in their order.
+    pub fn leave_group(
+        &mut self,
+        now: Now,
+        request: &LeaveGroup,
+    ) -> Decided<Result<Vec<ErrorCode>, ErrorCode>> {
+        if request.group_id.is_empty() {
+            return Decided::reply(Err(ErrorCode::InvalidGroupId));
+        }
+        let mut cx = Cx::new(now, &self.config, &mut self.timers);
+        let codes = match self.groups.get_mut(&request.group_id) {
+            Some(Group::Classic(group)) => Ok(group.leave(&mut cx, &request.members)),
+            None => Ok(vec![ErrorCode::UnknownMemberId; request.members.len()]),
+        };
+        cx.finish(codes)
+    }
+
+    // --- Time --------------------------------------------------------------------------------------------------
+
+    /// When [`Self::on_timer`] has to be called next, on the monotonic clock in milliseconds.
+    pub fn next_deadline(&self) -> Option<i64> {
+        self.timers.next()
+    }
+
+    /// Handles one deadline that has passed; call again until there is none.
+    pub fn on_timer(&mut self, now: Now) -> Option<Decided<()>> {
+        let (due_ms, key) = self.timers.pop_due(now.mono_ms)?;
+        let group_id = match &key {
+            TimerKey::Join(group) | TimerKey::Sync(group) | TimerKey::Session(group, _) => group,
+            TimerKey::Retention => return Some(self.check_retention(now)),
+        };
+        let mut cx = Cx::new(now, &self.config, &mut self.timers);
+        if let Some(Group::Classic(group)) = self.groups.get_mut(group_id) {
+            match &key {
+                TimerKey::Join(_) => group.on_join_timer(&mut cx, due_ms),
+                TimerKey::Sync(_) => group.on_sync_timer(&mut cx, due_ms),
+                TimerKey::Session(_, member) => group.on_session_timer(&mut cx, member, due_ms),
+                TimerKey::Retention => {}
+            }
+        }
+        Some(cx.finish(()))
+    }
+}
