@@ -1,1 +1,18 @@
 //! Producer, consumer and admin client for the Kafka protocol.
+//!
+//! Key types: [`Cluster`] (connections and metadata), [`Producer`], [`Consumer`], [`Admin`]. Works with any
+//! broker that speaks the Kafka protocol. All waiting is async on tokio; nothing here reads records that it did
+//! not check the CRC of, and no answer of a broker makes it allocate more than the answer's size justifies.
+
+mod backoff;
+mod config;
+mod connection;
+mod consumer;
+mod error;
+mod partitioner;
+
+pub use config::ClientConfig;
+pub use connection::{Connection, VersionRange};
+pub use consumer::assignor;
+pub use error::{ClientError, ConnectionError};
+pub use partitioner::{murmur2, partition_for_key};
