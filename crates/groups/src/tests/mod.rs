@@ -1,1 +1,5 @@
 //! Tests of whole shards.
+
+mod classic;
+mod lab;
+mod model;
