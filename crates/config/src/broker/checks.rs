@@ -1,0 +1,156 @@
+//! What one setting alone cannot tell: contradictions between settings, and values that need a part that does not exist yet.
+
+use super::BrokerConfig;
+use crate::error::ConfigError;
+use crate::layers::FromValue;
+use crate::settings::parts;
+
+/// Appends all that is wrong with `config`.
+pub(super) fn check(config: &BrokerConfig, errors: &mut Vec<ConfigError>) {
+    let checks =
+        [node_id, roles, voters, log_dirs, session_timeouts, connections, queued, retention];
+    errors.extend(checks.iter().filter_map(|check| check(config).err()));
+    errors.extend(config.topic_defaults.check().err());
+}
+
+fn conflict(message: impl Into<String>) -> Result<(), ConfigError> {
+    Err(ConfigError::Conflict(message.into()))
+}
+
+fn not_yet(config: &BrokerConfig, name: &str, part: &'static str, advice: &str) -> ConfigError {
+    ConfigError::NotYet {
+        name: name.to_owned(),
+        value: config.layers.text(name).unwrap_or_default().to_owned(),
+        part,
+        or_default: advice.to_owned(),
+    }
+}
+
+fn node_id(config: &BrokerConfig) -> Result<(), ConfigError> {
+    let (Some(node), Some(broker)) =
+        (config.layers.text("node.id"), config.layers.text("broker.id"))
+    else {
+        return Ok(());
+    };
+    if node == broker {
+        return Ok(());
+    }
+    conflict(format!("`node.id={node}` and `broker.id={broker}` differ: keep `node.id` alone"))
+}
+
+fn roles(config: &BrokerConfig) -> Result<(), ConfigError> {
+    if config.node.process_roles.len() == 2 {
+        return Ok(());
+    }
+    Err(not_yet(config, "process.roles", parts::QUORUM, " or set it to broker,controller"))
+}
+
+/// One voter is this node; several need a quorum.
+fn voters(config: &BrokerConfig) -> Result<(), ConfigError> {
+    const VOTERS: &str = "controller.quorum.voters";
+    const SERVERS: &str = "controller.quorum.bootstrap.servers";
+    for name in [VOTERS, SERVERS] {
+        if Vec::<String>::from_value(config.layers.named(name)).len() > 1 {
+            return Err(not_yet(config, name, parts::QUORUM, " or name this node alone"));
+        }
+    }
+    let voters = Vec::<String>::from_value(config.layers.named(VOTERS));
+    let Some(voter) = voters.first() else { return Ok(()) };
+    let id = voter.split_once('@').and_then(|(id, address)| {
+        address.rsplit_once(':')?.1.parse::<u16>().ok()?;
+        id.parse::<i32>().ok()
+    });
+    match id {
+        Some(id) if id == config.node.node_id => Ok(()),
+        Some(id) => conflict(format!(
+            "`{VOTERS}={voter}` names node {id}, and this is node {}: set `node.id={id}` or name this node",
+            config.node.node_id
+        )),
+        None => Err(ConfigError::Invalid {
+            name: VOTERS.to_owned(),
+            value: voter.clone(),
+            allowed: "ID@HOST:PORT, for example 1@localhost:9093".to_owned(),
+        }),
+    }
+}
+
+fn log_dirs(config: &BrokerConfig) -> Result<(), ConfigError> {
+    match config.log_dirs() {
+        [] => conflict("`log.dirs` and `log.dir` are empty: name the directory of the logs"),
+        [one] if one.is_empty() => conflict("`log.dirs` is empty: name the directory of the logs"),
+        [_] => Ok(()),
+        _ => Err(not_yet(config, "log.dirs", parts::SEVERAL_DIRS, " or name one")),
+    }
+}
+
+fn session_timeouts(config: &BrokerConfig) -> Result<(), ConfigError> {
+    let groups = &config.groups;
+    if groups.min_session_timeout_ms <= groups.max_session_timeout_ms {
+        return Ok(());
+    }
+    conflict(format!(
+        "`group.min.session.timeout.ms={}` is above `group.max.session.timeout.ms={}`: lower the one or raise the other",
+        groups.min_session_timeout_ms, groups.max_session_timeout_ms
+    ))
+}
+
+fn connections(config: &BrokerConfig) -> Result<(), ConfigError> {
+    let network = &config.network;
+    let overrides = network.ip_overrides()?;
+    if network.max_connections_per_ip == 0 && overrides.is_empty() {
+        return conflict(
+            "`max.connections.per.ip=0` keeps every client out: raise it, or name the addresses that may connect in `max.connections.per.ip.overrides`",
+        );
+    }
+    Ok(())
+}
+
+fn queued(config: &BrokerConfig) -> Result<(), ConfigError> {
+    let (queued, largest) =
+        (config.network.queued_max_request_bytes, config.network.socket_request_max_bytes);
+    if queued <= 0 || queued >= i64::from(largest) {
+        return Ok(());
+    }
+    conflict(format!(
+        "`queued.max.request.bytes={queued}` is below `socket.request.max.bytes={largest}`, so that the largest request never fits: raise it, or set it to -1 for no limit"
+    ))
+}
+
+/// Zero would delete everything at once; Kafka refuses it on brokers too.
+fn retention(config: &BrokerConfig) -> Result<(), ConfigError> {
+    for name in ["log.retention.ms", "log.retention.minutes", "log.retention.hours"] {
+        let Some(value) = Option::<i64>::from_value(config.layers.named(name)) else { continue };
+        if value == 0 || value < -1 {
+            return Err(ConfigError::Invalid {
+                name: name.to_owned(),
+                value: value.to_string(),
+                allowed: "at least 1, or -1 for no limit".to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+impl super::NetworkConfig {
+    /// The addresses with a connection limit of their own, from `max.connections.per.ip.overrides`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] when the setting is not a list of `HOST:COUNT`; a broker's configuration was checked for that.
+    pub fn ip_overrides(&self) -> Result<Vec<(String, u32)>, ConfigError> {
+        let text = &self.max_connections_per_ip_overrides;
+        let parse = |part: &str| {
+            let (host, count) = part.trim().rsplit_once(':')?;
+            Some((host.trim().to_owned(), count.trim().parse().ok()?))
+        };
+        text.split(',')
+            .filter(|part| !part.trim().is_empty())
+            .map(|part| {
+                parse(part).ok_or_else(|| ConfigError::Invalid {
+                    name: "max.connections.per.ip.overrides".to_owned(),
+                    value: text.clone(),
+                    allowed: "HOST:COUNT separated by commas, for example 127.0.0.1:200".to_owned(),
+                })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,211 @@
+//! [`BrokerConfig`]: everything a broker reads, typed and judged.
+//!
+//! It is a value: settings that change at run time make a new one ([`BrokerConfig::with_dynamic`]), which the broker swaps in.
+
+mod checks;
+mod listeners;
+mod load;
+mod views;
+
+#[cfg(test)]
+mod tests;
+
+pub use listeners::{Listener, SecurityProtocol};
+pub use load::{Notice, NoticeKind};
+pub(crate) use load::{not_yet, unknown};
+pub use views::{
+    CleanerConfig, GroupsConfig, LogConfig, NetworkConfig, NodeConfig, TransactionsConfig,
+};
+
+use crate::alter::ChangeTarget;
+use crate::error::{ConfigError, ConfigErrors};
+use crate::layers::{Layers, Overrides};
+use crate::properties::ServerProperties;
+use crate::setting::Scope;
+use crate::settings::find;
+use crate::topic::TopicConfig;
+use crate::value::Value;
+use std::sync::Arc;
+
+/// A broker's configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BrokerConfig {
+    /// Identity, roles, directories and limits of the node.
+    pub node: NodeConfig,
+    /// Sockets and connections.
+    pub network: NetworkConfig,
+    /// What all logs of the broker share.
+    pub log: LogConfig,
+    /// The cleaner of compacted logs.
+    pub cleaner: CleanerConfig,
+    /// Consumer groups and the topic of their offsets.
+    pub groups: GroupsConfig,
+    /// Producers and transactions.
+    pub transactions: TransactionsConfig,
+    /// What a topic does that sets nothing of its own.
+    pub topic_defaults: TopicConfig,
+    /// Where clients connect.
+    pub listeners: Vec<Listener>,
+    /// The listeners named in `controller.listener.names`. One node serves its controller inside the process and need not open
+    /// them.
+    pub controller_listeners: Vec<Listener>,
+    /// What clients are told to connect to, if it was set. Otherwise they are told the address that they dialled.
+    pub advertised_listeners: Option<Vec<Listener>>,
+    layers: Layers,
+    notices: Vec<Notice>,
+}
+
+/// A topic that brokers make for themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InternalTopic {
+    /// `__consumer_offsets`.
+    Offsets,
+    /// `__transaction_state`.
+    Transactions,
+    /// `__share_group_state`.
+    ShareState,
+}
+
+impl BrokerConfig {
+    /// Judges what a broker is started with.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once: unknown names with the nearest known one, values out of bounds, settings that need a
+    /// part that does not exist yet, and settings that contradict each other.
+    pub fn load(properties: &ServerProperties) -> Result<Self, ConfigErrors> {
+        let loaded = load::judge_static(properties)?;
+        let layers = Layers { statics: Arc::new(loaded.values), ..Layers::default() };
+        let mut config = Self::assemble(layers)?;
+        config.notices = loaded.notices;
+        Ok(config)
+    }
+
+    /// The same broker with the settings that were made at run time: for all brokers, and for this one. Texts that cannot be
+    /// used are left out and returned, since a broker must come up with what an older or newer one stored.
+    #[must_use]
+    pub fn with_dynamic(&self, cluster: &Overrides, node: &Overrides) -> (Self, Vec<ConfigError>) {
+        let mut errors = Vec::new();
+        let cluster = load::judge_dynamic(ChangeTarget::BrokerDefault, cluster, &mut errors);
+        let node = load::judge_dynamic(ChangeTarget::Broker, node, &mut errors);
+        let layers = Layers {
+            statics: Arc::clone(&self.layers.statics),
+            cluster: Arc::new(cluster),
+            node: Arc::new(node),
+        };
+        match Self::assemble(layers) {
+            Ok(mut config) => {
+                config.notices.clone_from(&self.notices);
+                (config, errors)
+            }
+            Err(wrong) => {
+                errors.extend(wrong.0);
+                (self.clone(), errors)
+            }
+        }
+    }
+
+    fn assemble(layers: Layers) -> Result<Self, ConfigErrors> {
+        let mut errors = Vec::new();
+        let config = Self::read(layers, &mut errors);
+        checks::check(&config, &mut errors);
+        if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) }
+    }
+
+    fn read(layers: Layers, errors: &mut Vec<ConfigError>) -> Self {
+        let listeners = listeners::read(&layers, errors);
+        Self {
+            node: views::read_node(&layers),
+            network: NetworkConfig::read(&layers),
+            log: LogConfig::read(&layers),
+            cleaner: CleanerConfig::read(&layers),
+            groups: GroupsConfig::read(&layers),
+            transactions: TransactionsConfig::read(&layers),
+            topic_defaults: TopicConfig::inherited(&layers),
+            listeners: listeners.broker,
+            controller_listeners: listeners.controller,
+            advertised_listeners: listeners.advertised,
+            layers,
+            notices: Vec::new(),
+        }
+    }
+
+    /// Settings that were set at start and act on nothing here, to be listed once.
+    #[must_use]
+    pub fn notices(&self) -> &[Notice] {
+        &self.notices
+    }
+
+    /// The value of any broker setting, with every layer counted.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<Value> {
+        find(Scope::Broker, name).map(|setting| self.layers.value(setting))
+    }
+
+    /// Whether the broker setting was set by anyone, at start or at run time.
+    #[must_use]
+    pub fn is_set(&self, name: &str) -> bool {
+        self.layers.text(name).is_some()
+    }
+
+    /// The directories of the logs: `log.dirs`, or else `log.dir`.
+    #[must_use]
+    pub fn log_dirs(&self) -> &[String] {
+        match &self.node.log_dirs {
+            Some(dirs) if !dirs.is_empty() => dirs,
+            _ => &self.node.log_dir,
+        }
+    }
+
+    /// How many replicas an internal topic gets on a cluster of `brokers`: what was set, or else the default of 3 as far as the
+    /// brokers reach, so that a single node works without being told.
+    #[must_use]
+    pub fn internal_replication_factor(&self, topic: InternalTopic, brokers: usize) -> i16 {
+        let (name, _) = internal_names(topic);
+        self.within_brokers(name, brokers)
+    }
+
+    /// How many replicas of an internal topic must have a record before it is acknowledged: what was set, or else the default as
+    /// far as the topic's replicas reach.
+    #[must_use]
+    pub fn internal_min_insync_replicas(&self, topic: InternalTopic, brokers: usize) -> i16 {
+        let (factor, name) = internal_names(topic);
+        let replicas = self.within_brokers(factor, brokers);
+        let Some(name) = name else { return 1 };
+        let wanted = self.number(name);
+        if self.is_set(name) { wanted } else { wanted.min(replicas) }
+    }
+
+    fn within_brokers(&self, name: &str, brokers: usize) -> i16 {
+        let wanted = self.number(name);
+        let brokers = i16::try_from(brokers).unwrap_or(i16::MAX).max(1);
+        if self.is_set(name) { wanted } else { wanted.min(brokers) }
+    }
+
+    fn number(&self, name: &str) -> i16 {
+        crate::layers::FromValue::from_value(self.layers.named(name))
+    }
+
+    pub(crate) fn layers(&self) -> &Layers {
+        &self.layers
+    }
+}
+
+fn internal_names(topic: InternalTopic) -> (&'static str, Option<&'static str>) {
+    match topic {
+        InternalTopic::Offsets => ("offsets.topic.replication.factor", None),
+        InternalTopic::Transactions => {
+            ("transaction.state.log.replication.factor", Some("transaction.state.log.min.isr"))
+        }
+        InternalTopic::ShareState => (
+            "share.coordinator.state.topic.replication.factor",
+            Some("share.coordinator.state.topic.min.isr"),
+        ),
+    }
+}
+
+impl Default for BrokerConfig {
+    /// What a broker does that was told nothing. A test shows that the defaults pass every check.
+    fn default() -> Self {
+        Self::read(Layers::default(), &mut Vec::new())
+    }
+}

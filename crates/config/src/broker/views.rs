@@ -1,0 +1,106 @@
+//! The typed views of a broker's settings: one line for each setting that code reads.
+
+use crate::layers::{FromValue, Layers, view};
+
+view! {
+    /// Identity, roles, directories and limits of the node.
+    NodeConfig {
+        node_id: i32 = "node.id",
+        process_roles: Vec<String> = "process.roles",
+        rack: Option<String> = "broker.rack",
+        log_dir: Vec<String> = "log.dir",
+        log_dirs: Option<Vec<String>> = "log.dirs",
+        metadata_log_dir: Option<String> = "metadata.log.dir",
+        auto_create_topics_enable: bool = "auto.create.topics.enable",
+        delete_topic_enable: bool = "delete.topic.enable",
+        num_partitions: i32 = "num.partitions",
+        default_replication_factor: i32 = "default.replication.factor",
+        fetch_max_bytes: i32 = "fetch.max.bytes",
+        max_incremental_fetch_session_cache_slots: i32 = "max.incremental.fetch.session.cache.slots",
+        max_request_partition_size_limit: i32 = "max.request.partition.size.limit",
+        request_timeout_ms: i32 = "request.timeout.ms",
+    }
+}
+
+view! {
+    /// Sockets and connections. The listeners themselves are [`BrokerConfig`](crate::BrokerConfig)'s.
+    NetworkConfig {
+        inter_broker_listener_name: Option<String> = "inter.broker.listener.name",
+        socket_send_buffer_bytes: i32 = "socket.send.buffer.bytes",
+        socket_receive_buffer_bytes: i32 = "socket.receive.buffer.bytes",
+        socket_request_max_bytes: i32 = "socket.request.max.bytes",
+        socket_listen_backlog_size: i32 = "socket.listen.backlog.size",
+        connections_max_idle_ms: i64 = "connections.max.idle.ms",
+        max_connections: i32 = "max.connections",
+        max_connections_per_ip: i32 = "max.connections.per.ip",
+        max_connections_per_ip_overrides: String = "max.connections.per.ip.overrides",
+        max_connection_creation_rate: i32 = "max.connection.creation.rate",
+        queued_max_requests: i32 = "queued.max.requests",
+        queued_max_request_bytes: i64 = "queued.max.request.bytes",
+    }
+}
+
+view! {
+    /// What all logs of the broker share; what differs by topic is in [`TopicConfig`](crate::TopicConfig).
+    LogConfig {
+        retention_check_interval_ms: i64 = "log.retention.check.interval.ms",
+        initial_task_delay_ms: i64 = "log.initial.task.delay.ms",
+        flush_scheduler_interval_ms: i64 = "log.flush.scheduler.interval.ms",
+        flush_offset_checkpoint_interval_ms: i32 = "log.flush.offset.checkpoint.interval.ms",
+        flush_start_offset_checkpoint_interval_ms: i32 = "log.flush.start.offset.checkpoint.interval.ms",
+        num_recovery_threads_per_data_dir: i32 = "num.recovery.threads.per.data.dir",
+    }
+}
+
+view! {
+    /// The cleaner of compacted logs.
+    CleanerConfig {
+        enable: bool = "log.cleaner.enable",
+        threads: i32 = "log.cleaner.threads",
+        backoff_ms: i64 = "log.cleaner.backoff.ms",
+        dedupe_buffer_size: i64 = "log.cleaner.dedupe.buffer.size",
+        io_buffer_size: i32 = "log.cleaner.io.buffer.size",
+        io_buffer_load_factor: f64 = "log.cleaner.io.buffer.load.factor",
+        io_max_bytes_per_second: f64 = "log.cleaner.io.max.bytes.per.second",
+    }
+}
+
+view! {
+    /// Consumer groups and the topic of their offsets.
+    GroupsConfig {
+        min_session_timeout_ms: i32 = "group.min.session.timeout.ms",
+        max_session_timeout_ms: i32 = "group.max.session.timeout.ms",
+        initial_rebalance_delay_ms: i32 = "group.initial.rebalance.delay.ms",
+        max_size: i32 = "group.max.size",
+        offset_metadata_max_bytes: i32 = "offset.metadata.max.bytes",
+        offsets_commit_timeout_ms: i32 = "offsets.commit.timeout.ms",
+        offsets_load_buffer_size: i32 = "offsets.load.buffer.size",
+        offsets_retention_check_interval_ms: i64 = "offsets.retention.check.interval.ms",
+        offsets_retention_minutes: i32 = "offsets.retention.minutes",
+        offsets_topic_num_partitions: i32 = "offsets.topic.num.partitions",
+        offsets_topic_segment_bytes: i32 = "offsets.topic.segment.bytes",
+    }
+}
+
+view! {
+    /// Producers and transactions.
+    TransactionsConfig {
+        producer_id_expiration_ms: i32 = "producer.id.expiration.ms",
+        producer_id_expiration_check_interval_ms: i32 = "producer.id.expiration.check.interval.ms",
+        max_timeout_ms: i32 = "transaction.max.timeout.ms",
+        transactional_id_expiration_ms: i32 = "transactional.id.expiration.ms",
+        abort_timed_out_interval_ms: i32 = "transaction.abort.timed.out.transaction.cleanup.interval.ms",
+        remove_expired_interval_ms: i32 = "transaction.remove.expired.transaction.cleanup.interval.ms",
+        state_num_partitions: i32 = "transaction.state.log.num.partitions",
+        state_segment_bytes: i32 = "transaction.state.log.segment.bytes",
+    }
+}
+
+/// The node's view. `broker.id` is the older name of `node.id` and counts where that is not set.
+pub(super) fn read_node(layers: &Layers) -> NodeConfig {
+    let mut node = NodeConfig::read(layers);
+    if layers.text("node.id").is_none() && layers.text("broker.id").is_some() {
+        node.node_id = i32::from_value(layers.named("broker.id"));
+    }
+    node
+}

@@ -1,0 +1,21 @@
+//! Names of the parts that do not exist yet, as messages put them after "Millstream has no".
+
+pub(crate) const COMPACTION: &str = "log compaction";
+pub(crate) const CONSUMER_PROTOCOL: &str = "consumer group protocol of KIP-848";
+pub(crate) const CORDON: &str = "cordoning of log directories";
+pub(crate) const DEAD_LETTERS: &str = "dead letter queues";
+pub(crate) const GROUP_LINGER: &str = "delayed writing of group records";
+pub(crate) const INTERNAL_CODEC: &str = "compression of internal topics";
+pub(crate) const PER_LISTENER: &str = "settings of single listeners";
+pub(crate) const PREALLOCATION: &str = "preallocation of segments";
+pub(crate) const PROVIDERS: &str = "configuration providers";
+pub(crate) const QUORUM: &str = "quorum of several nodes";
+pub(crate) const QUOTAS: &str = "quotas";
+pub(crate) const REPLICATION: &str = "replication between brokers";
+pub(crate) const SECURITY: &str = "TLS, SASL and access control";
+pub(crate) const SEVERAL_DIRS: &str = "support for several log directories";
+pub(crate) const SHARE: &str = "share groups";
+pub(crate) const STREAMS: &str = "streams groups";
+pub(crate) const TELEMETRY: &str = "client telemetry";
+pub(crate) const TIERED: &str = "tiered storage";
+pub(crate) const TRANSACTIONS: &str = "transactions";
