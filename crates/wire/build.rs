@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(out.join("stored.rs"), emit::module(&stored)?)?;
     std::fs::write(out.join("stored_types.rs"), emit_api::stored_types(&stored)?)?;
     std::fs::write(out.join("header.rs"), emit::module(&headers)?)?;
-    std::fs::write(out.join("testing.rs"), emit_testing::testing(&apis, &stored, &headers)?)?;
+    std::fs::write(out.join("testing.rs"), emit_testing::testing(&apis, &stored, &headers))?;
     Ok(())
 }
 

@@ -18,7 +18,7 @@ fn flexible(item: &Item) -> &'static str {
 }
 
 /// The condition "`version` is in `range`" within `context`; `None` when it always is.
-fn condition(range: Range, context: Range) -> Option<String> {
+pub fn condition(range: Range, context: Range) -> Option<String> {
     let (lo, hi) = (range.lo.max(context.lo), range.hi.min(context.hi));
     match (lo > context.lo, hi < context.hi) {
         (false, false) => None,

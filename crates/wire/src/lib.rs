@@ -8,7 +8,7 @@
 //! - [`stored`]: records that lie in logs, and the consumer protocol's embedded messages.
 //! - [`header`], [`frame`]: request and response headers and whole frames.
 //! - [`ApiKey`]: the APIs, their versions and header versions.
-//! - [`produce_view`]: a produce request read in place.
+//! - [`produce_view`]: a produce request read in place; [`frame::RequestHeaderView`] a header.
 //!
 //! The generated code is meant to be read: it lies in the build's `OUT_DIR`, for example
 //! `target/debug/build/millstream-wire-*/out/messages/list_offsets.rs` (`stored.rs`, `api_key.rs` beside it). A struct looks so:
@@ -95,3 +95,6 @@ pub mod header {
 
 #[allow(clippy::field_reassign_with_default)]
 pub mod stored;
+#[cfg(feature = "testing")]
+#[allow(clippy::field_reassign_with_default)]
+pub mod testing;

@@ -1,0 +1,1 @@
+//! What a version cannot carry: refused, or dropped where the table says so.
