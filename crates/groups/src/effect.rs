@@ -16,7 +16,7 @@ use crate::record::Record;
 pub struct RequestToken(pub u64);
 
 /// The outcome of one request or timer. Handle it before the next call: append `records` as one batch, then
-/// [`crate::Shard::apply`] them, or give the whole to [`crate::Shard::abort`].
+/// [`crate::Shard::apply`] it, or give the whole to [`crate::Shard::abort`].
 #[derive(Debug)]
 #[must_use = "records must be appended and replies sent"]
 pub struct Decided<R> {

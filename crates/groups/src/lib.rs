@@ -3,7 +3,7 @@
 //! Key type: [`Shard`], the state of one `__consumer_offsets` partition: its groups, their committed offsets and
 //! their timers. A request comes as a plain struct together with [`Now`]; what comes back is a [`Decided`]: records
 //! to append, replies to send once those are committed, and what to undo when the append fails. The host then calls
-//! [`Shard::apply`] with the very records that it wrote, or [`Shard::abort`]. At start the same records, read from
+//! [`Shard::apply`] when the records are written, or [`Shard::abort`]. At start the same records, read from
 //! the log, go through [`Shard::load`].
 //!
 //! Invariants: committed offsets and everything of a consumer-protocol group change only by a record; what a classic

@@ -38,6 +38,9 @@ pub enum Loaded {
     Skipped(i16),
 }
 
+/// The time while a log is read: records bring their own, and no timer runs.
+const LOADING: Now = Now { wall_ms: -1, mono_ms: 0 };
+
 /// A group of either protocol.
 #[derive(Clone, Debug)]
 pub(crate) enum Group {
@@ -79,7 +82,7 @@ impl Shard {
     ) -> Result<Loaded, DecodeRecordError> {
         match codec::decode(key, value)? {
             codec::Decoded::Record(record) => {
-                self.replay(&record, origin, true);
+                self.replay(LOADING, &record, origin, true);
                 Ok(Loaded::Applied)
             }
             codec::Decoded::Unknown(kind) => Ok(Loaded::Skipped(kind)),
@@ -121,13 +124,21 @@ impl Shard {
 
     // --- After a decision --------------------------------------------------------------------------------------
 
-    /// The records of a decision are in the log, from `origin.log_offset` on: they become state.
-    pub fn apply(&mut self, records: &[Record], origin: Origin) {
+    /// The records of a decision are in the log, from `origin.log_offset` on: they become state. The replies may be
+    /// sent once the records are committed.
+    pub fn apply<R>(
+        &mut self,
+        now: Now,
+        decided: Decided<R>,
+        origin: Origin,
+    ) -> (R, Vec<(RequestToken, Response)>) {
+        let Decided { records, reply, replies, undo: _ } = decided;
         for (index, record) in records.iter().enumerate() {
             let ahead = i64::try_from(index).unwrap_or(i64::MAX);
             let log_offset = origin.log_offset.saturating_add(ahead);
-            self.replay(record, Origin { log_offset, ..origin }, false);
+            self.replay(now, record, Origin { log_offset, ..origin }, false);
         }
+        (reply, replies)
     }
 
     /// The records of a decision could not be appended: soft state goes back, and the replies turn into errors.
@@ -169,7 +180,7 @@ impl Shard {
         append_error(error)
     }
 
-    fn replay(&mut self, record: &Record, origin: Origin, loading: bool) {
+    fn replay(&mut self, now: Now, record: &Record, origin: Origin, loading: bool) {
         match record {
             Record::Offset { group_id, topic, partition, value } => {
                 let key = (Arc::clone(group_id), Arc::clone(topic), *partition);
@@ -189,7 +200,6 @@ impl Shard {
                 match self.groups.get_mut(group_id) {
                     Some(Group::Classic(group)) if !loading => group.apply(value),
                     _ => {
-                        let now = Now { wall_ms: -1, mono_ms: 0 };
                         let group = ClassicGroup::from_record(Arc::clone(group_id), value, now);
                         let group = Group::Classic(Box::new(group));
                         self.groups.insert(Arc::clone(group_id), group);
@@ -201,8 +211,7 @@ impl Shard {
 
     /// A group whose record is gone is gone, whatever it still waited for.
     fn drop_group(&mut self, group_id: &Arc<str>) {
-        let now = Now { wall_ms: -1, mono_ms: 0 };
-        let mut cx = Cx::new(now, &self.config, &mut self.timers);
+        let mut cx = Cx::new(LOADING, &self.config, &mut self.timers);
         match self.groups.remove(group_id) {
             // Only empty groups are deleted, so nobody can be parked here.
             Some(Group::Classic(mut group)) => {
@@ -215,8 +224,7 @@ impl Shard {
 
     fn ensure_simple_group(&mut self, group_id: &Arc<str>) {
         if !self.groups.contains_key(group_id) {
-            let now = Now { wall_ms: -1, mono_ms: 0 };
-            let group = ClassicGroup::new(Arc::clone(group_id), now);
+            let group = ClassicGroup::new(Arc::clone(group_id), LOADING);
             self.groups.insert(Arc::clone(group_id), Group::Classic(Box::new(group)));
         }
     }

@@ -124,7 +124,7 @@ impl Lab {
     }
 
     /// Writes the records, applies them as they would come back from the log, and hands out the replies.
-    pub(super) fn settle<R>(&mut self, mut decided: Decided<R>) -> Option<R> {
+    pub(super) fn settle<R>(&mut self, decided: Decided<R>) -> Option<R> {
         if !decided.records.is_empty()
             && let Some(error) = self.fail_next.take()
         {
@@ -137,10 +137,9 @@ impl Lab {
         for record in &decided.records {
             self.log.push(record.encode().unwrap());
         }
-        self.shard.apply(&decided.records, origin);
-        let replies = std::mem::take(&mut decided.replies);
+        let (reply, replies) = self.shard.apply(self.now, decided, origin);
         self.hand_out(replies);
-        Some(decided.reply)
+        Some(reply)
     }
 
     fn hand_out(&mut self, replies: Vec<(RequestToken, Response)>) {

@@ -96,7 +96,7 @@ impl World {
         }
     }
 
-    fn settle<R>(&mut self, mut decided: Decided<R>, may_fail: bool) -> Option<R> {
+    fn settle<R>(&mut self, decided: Decided<R>, may_fail: bool) -> Option<R> {
         if may_fail && !decided.records.is_empty() && self.dice.below(20) == 0 {
             let replies = self.shard.abort(self.now, decided, ErrorCode::NotEnoughReplicas);
             self.hand_out(replies);
@@ -104,9 +104,9 @@ impl World {
         }
         let origin = Origin { log_offset: self.log.len() as i64, producer_id: None };
         self.log.extend(decided.records.iter().map(|record| record.encode().unwrap()));
-        self.shard.apply(&decided.records, origin);
-        self.hand_out(std::mem::take(&mut decided.replies));
-        Some(decided.reply)
+        let (reply, replies) = self.shard.apply(self.now, decided, origin);
+        self.hand_out(replies);
+        Some(reply)
     }
 
     fn hand_out(&mut self, replies: Vec<(RequestToken, Response)>) {
