@@ -15,6 +15,9 @@ include!(concat!(env!("OUT_DIR"), "/testing.rs"));
 #[derive(Debug)]
 pub struct Gen<'a> {
     bytes: &'a [u8],
+    /// The number of elements of every array, by how deep it stands; without it the bytes decide.
+    widths: Option<&'a [usize]>,
+    depth: usize,
 }
 
 /// What a [`Gen`] can make.
@@ -26,7 +29,13 @@ pub trait Arbitrary: Sized {
 impl<'a> Gen<'a> {
     /// A generator that uses up `bytes`.
     pub const fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes }
+        Self { bytes, widths: None, depth: 0 }
+    }
+
+    /// A generator of smallest values, but with `widths[d]` elements in the arrays that stand `d` deep
+    /// (none below): the messages whose memory is largest against their bytes.
+    pub const fn wide(widths: &'a [usize]) -> Self {
+        Self { bytes: &[], widths: Some(widths), depth: 0 }
     }
 
     fn byte(&mut self) -> u8 {
@@ -116,6 +125,13 @@ impl Arbitrary for Records {
 
 impl<T: Arbitrary> Arbitrary for Vec<T> {
     fn arbitrary(g: &mut Gen<'_>, version: i16) -> Self {
+        if let Some(widths) = g.widths {
+            let count = widths.get(g.depth).copied().unwrap_or(0);
+            g.depth += 1;
+            let values = (0..count).map(|_| g.any(version)).collect();
+            g.depth -= 1;
+            return values;
+        }
         let count = match g.byte() {
             255 => 150,
             few => few % 4,
@@ -205,4 +221,91 @@ where
         return Err(format!("{} bytes left over after {value:?}", d.remaining()));
     }
     Ok(())
+}
+
+/// What a fuzzer runs: `data` as a frame, as each view of a produce request, as one message in one version, and as the
+/// seed of a valid message that is then cut and changed. Asserts what must always hold; nothing may panic otherwise.
+pub fn fuzz_one(data: &[u8]) {
+    let (&[a, b, c], rest) = data.split_first_chunk::<3>().unwrap_or((&[0, 0, 0], data));
+    let index = usize::from(u16::from_be_bytes([a, b])) % CASES.len();
+    let Some(case) = CASES.get(index) else { return };
+    let version = case.min + i16::from(c) % (case.max - case.min + 1);
+
+    fuzz_header(rest);
+    for version in crate::ApiKey::Produce.min()..=crate::ApiKey::Produce.max() {
+        same_produce(rest, version);
+    }
+    fuzz_decode(case, version, rest);
+
+    let valid = (case.generate)(&mut Gen::new(rest), version);
+    let Ok(valid) = valid else { return assert!(valid.is_ok(), "{}: {valid:?}", case.name) };
+    let mut changed = valid.to_vec();
+    let cut = rest.iter().fold(0usize, |sum, &byte| sum.wrapping_mul(31) + usize::from(byte));
+    if !changed.is_empty() {
+        let at = cut % changed.len();
+        let decoded = (case.decode)(valid.slice(..at), version);
+        assert!(decoded.is_err(), "{} version {version} cut at {at}: {valid:?}", case.name);
+        if let Some(byte) = changed.get_mut(at) {
+            *byte = byte.wrapping_add(c | 1);
+        }
+    }
+    fuzz_decode(case, version, &changed);
+    if case.name == "ProduceRequest" {
+        same_produce(&valid, version);
+        same_produce(&changed, version);
+    }
+}
+
+/// What can be decoded can be encoded, and comes to rest.
+fn fuzz_decode(case: &Case, version: i16, bytes: &[u8]) {
+    let bytes = Bytes::copy_from_slice(bytes);
+    if (case.decode)(bytes.clone(), version).is_err() {
+        return;
+    }
+    let once = (case.recode)(bytes, version);
+    let twice = once.clone().and_then(|bytes| (case.recode)(bytes, version));
+    assert!(once.is_ok() && once == twice, "{} version {version}: {once:?}", case.name);
+}
+
+/// Both ways to read a request header agree.
+fn fuzz_header(bytes: &[u8]) {
+    use crate::frame::{RequestHeaderView, read_request_header};
+    let mut d = Decoder::new(Bytes::copy_from_slice(bytes));
+    match (RequestHeaderView::parse(bytes), read_request_header(&mut d)) {
+        (Ok(view), Ok((key, header))) => {
+            assert_eq!((view.key, view.len), (key, d.position()));
+            assert_eq!(view.version, header.request_api_version);
+            assert_eq!(view.correlation_id, header.correlation_id);
+            assert_eq!(view.client_id, header.client_id.as_deref());
+        }
+        (view, full) => assert!(view.is_err() && full.is_err(), "{view:?}, {:?}", full.err()),
+    }
+}
+
+/// The view of a produce request finds what the generic decoder finds.
+pub fn same_produce(body: &[u8], version: i16) {
+    use crate::messages::produce::ProduceRequest;
+    use crate::produce_view::ProduceView;
+    let mut parts = Vec::new();
+    let mut d = Decoder::new(Bytes::copy_from_slice(body));
+    let full = d.read::<ProduceRequest>(version);
+    let (view, full) = match (ProduceView::parse(body, version, &mut parts), full) {
+        (Ok(view), Ok(full)) => (view, full),
+        (view, full) => return assert!(view.is_err() && full.is_err(), "{view:?}, {full:?}"),
+    };
+    assert_eq!(view.transactional_id, full.transactional_id.as_deref());
+    assert_eq!((view.acks, view.timeout_ms), (full.acks, full.timeout_ms));
+    let mut rest = parts.iter();
+    for (entry, topic) in full.topic_data.iter().enumerate() {
+        for partition in &topic.partition_data {
+            let part = rest.next();
+            let Some(part) = part else { return assert!(part.is_some(), "a part is missing") };
+            assert_eq!((part.topic_entry as usize, part.index), (entry, partition.index));
+            assert_eq!(part.topic_name(body).unwrap_or_default(), topic.name.as_str());
+            assert_eq!(part.topic_id().unwrap_or_default(), topic.topic_id);
+            let records = partition.records.as_ref().and_then(Records::as_bytes);
+            assert_eq!(part.records.map(|span| span.of(body)), records.map(AsRef::as_ref));
+        }
+    }
+    assert_eq!(rest.next(), None);
 }

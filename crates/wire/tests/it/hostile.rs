@@ -1,1 +1,133 @@
-//! later
+//! Bytes that nobody means well: cut, changed, lying, endless. Nothing may panic, and decoding may hold no more memory than
+//! its bound, which a counting allocator checks.
+
+use bytes::Bytes;
+use millstream_wire::testing::{CASES, Case, Gen, fuzz_one};
+use millstream_wire::{BUDGET_BASE, BUDGET_FACTOR};
+
+use crate::counting::peak_of;
+use crate::{Noise, each, sample};
+
+/// What the books of shared bytes cost beside the arrays.
+const SLACK: usize = 256;
+
+/// Decodes within the bound on memory; says whether that worked.
+fn decode(case: &Case, version: i16, bytes: &[u8]) -> bool {
+    // From a boxed slice, so that sharing the frame is counted as well.
+    let frame = Bytes::from(bytes.to_vec().into_boxed_slice());
+    let (result, peak) = peak_of(|| (case.decode)(frame, version));
+    let bound = BUDGET_FACTOR * bytes.len() + BUDGET_BASE + SLACK;
+    assert!(peak <= bound, "{} version {version}: {peak} bytes for {bytes:?}", case.name);
+    result.is_ok()
+}
+
+#[test]
+fn cut_at_every_byte() {
+    each(|case, version| {
+        for seed in 0..2 {
+            let whole = sample(case, version, seed);
+            assert!(decode(case, version, &whole), "{} version {version}", case.name);
+            for len in 0..whole.len() {
+                let cut = whole.get(..len).unwrap();
+                let what = || format!("{} version {version} cut at {len}: {whole:?}", case.name);
+                assert!(!decode(case, version, cut), "{}", what());
+            }
+        }
+    });
+}
+
+#[test]
+fn lengths_that_lie_at_every_byte() {
+    let lies: [&[u8]; 7] = [
+        &[0x7f, 0xff, 0xff, 0xff],
+        &[0xff, 0xff, 0xff, 0xff],
+        &[0x80, 0x00, 0x00, 0x00],
+        &[0x00, 0x00, 0xff, 0xff],
+        &[0xff, 0xff, 0xff, 0xff, 0x0f],
+        &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+        &[0x7f, 0xff],
+    ];
+    each(|case, version| {
+        let whole = sample(case, version, 3);
+        for at in 0..whole.len() {
+            for lie in lies {
+                let mut bytes = whole.to_vec();
+                let end = bytes.len().min(at + lie.len());
+                bytes.splice(at..end, lie.iter().copied());
+                decode(case, version, &bytes);
+            }
+        }
+    });
+}
+
+#[test]
+fn one_byte_without_end() {
+    // Arrays in arrays, strings of strings, tags upon tags: whatever a byte means, it means it everywhere.
+    each(|case, version| {
+        for byte in [0, 1, 2, 3, 4, 8, 0x20, 0x7f, 0x80, 0x81, 0xfe, 0xff] {
+            decode(case, version, &[byte; 300]);
+        }
+    });
+}
+
+#[test]
+fn changed_at_random() {
+    let mut noise = Noise(11);
+    each(|case, version| {
+        for seed in 0..12 {
+            let mut bytes = sample(case, version, seed).to_vec();
+            for _ in 0..=noise.below(4) {
+                let at = noise.below(bytes.len());
+                let value = noise.next() as u8;
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = value;
+                }
+            }
+            decode(case, version, &bytes);
+        }
+    });
+}
+
+/// A message whose memory is as large as can be against its bytes is still within the budget.
+#[test]
+fn the_budget_is_enough_for_every_honest_message() {
+    let mut worst = (0.0, String::new());
+    each(|case, version| {
+        for widths in
+            [&[3000][..], &[1000, 1], &[50, 50], &[2000, 1, 1], &[15, 15, 15], &[1, 1, 3000]]
+        {
+            let bytes = (case.generate)(&mut Gen::wide(widths), version).unwrap();
+            let (result, peak) = peak_of(|| (case.decode)(bytes.clone(), version));
+            let what = format!("{} version {version} with {widths:?}", case.name);
+            assert_eq!(result, Ok(0), "{what}: {} bytes take {peak}", bytes.len());
+            let factor = peak as f64 / bytes.len() as f64;
+            if bytes.len() > 1000 && factor > worst.0 {
+                worst = (factor, what);
+            }
+        }
+    });
+    println!("most memory a byte: {:.1}, {}", worst.0, worst.1);
+    assert!(worst.0 < BUDGET_FACTOR as f64);
+}
+
+/// The fuzz target's body for a bounded time. `MILLSTREAM_FUZZ_SEED` runs the same bytes again.
+#[test]
+fn a_bounded_run_of_the_fuzz_target() {
+    use std::hash::BuildHasher;
+    let seed = match std::env::var("MILLSTREAM_FUZZ_SEED") {
+        Ok(text) => text.parse().unwrap(),
+        Err(_) => std::hash::RandomState::new().hash_one(0),
+    };
+    println!("MILLSTREAM_FUZZ_SEED={seed}");
+    let mut noise = Noise(seed);
+    for _ in 0..30_000 {
+        let len = noise.below(200);
+        let mut data = noise.bytes(len);
+        // Half of the runs with small numbers, which lead further into a message.
+        if noise.next() % 2 == 0 {
+            data.iter_mut().skip(3).for_each(|byte| *byte %= 5);
+        }
+        fuzz_one(&data);
+    }
+    assert!(CASES.len() < usize::from(u16::MAX));
+}
