@@ -1,1 +1,30 @@
-//! The metadata log: proposed, fsynced, replayed.
+//! The metadata log: commands decided, records fsynced, replayed, and the new cluster image published.
+//!
+//! Key types: [`Quorum`] (the handle that handlers use), [`prepare_directories`] (what a data directory is and to
+//! whom it belongs), [`ImageListener`] (who wants to know of every commit).
+//!
+//! A command is a closure from the current image to a [`Decision`]; see [`Quorum::execute`]. Whoever calls it does
+//! not see how its records become durable: today one node writes and fsyncs them itself, a Raft log can take that
+//! place behind the same handle.
+//!
+//! Always so: an answer leaves only after its records are on disk; the records of one command are one batch and
+//! come back whole or not at all; commands are decided one after the other, each against the state that all
+//! before it leave; the image changes only by replaying what is in the log.
+
+mod batches;
+mod core;
+mod error;
+mod handle;
+mod job;
+mod properties;
+mod snapshot;
+mod store;
+
+pub use error::{CommitError, OpenError, PrepareError};
+pub use handle::{Executor, ImageListener, Options, Quorum, Work};
+pub use job::Turn;
+pub use millstream_metadata::decide::{Decision, Refusal};
+pub use properties::{Identity, PrepareOptions, prepare_directories};
+
+/// The directory of the metadata log within a data directory.
+pub const METADATA_DIR: &str = "__cluster_metadata-0";

@@ -1,0 +1,203 @@
+//! What can go wrong: preparing directories, opening the log, committing a command.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use millstream_base::{ErrorCode, NodeId, Offset};
+use millstream_metadata::ReplayError;
+use millstream_metadata::decide::Refusal;
+use millstream_wire::{DecodeError, EncodeError};
+
+/// A data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// No directory was named.
+    #[error("no data directory is configured: set log.dirs")]
+    NoDirectory,
+    /// The directory cannot be read or written.
+    #[error("cannot {action} {}: {cause}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// Files, but nothing that says whose.
+    #[error(
+        "{} has no meta.properties, but it is not empty (it holds `{found}`). Name an empty directory, or the one that holds your data",
+        path.display()
+    )]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+        /// One of the files in it.
+        found: String,
+    },
+    /// A line or value of `meta.properties` that makes no sense.
+    #[error("{} is damaged: {reason}. Restore it from a backup", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Written by something newer.
+    #[error(
+        "{} has version {version}, and this release knows version 1 alone: run the release that wrote it, or a later one",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The version found.
+        version: i64,
+    },
+    /// Written by a Kafka that kept its metadata in ZooKeeper.
+    #[error(
+        "{} has version 0: its cluster keeps its metadata in ZooKeeper. Migrate it to KRaft with Kafka 3.9 first",
+        path.display()
+    )]
+    ZooKeeper {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Belongs to another node.
+    #[error(
+        "{} belongs to node {found}, and this is node {wanted}: set node.id={found}, or name another directory",
+        path.display()
+    )]
+    OtherNode {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        found: NodeId,
+        /// Who wants it.
+        wanted: NodeId,
+    },
+    /// Belongs to another cluster.
+    #[error(
+        "{} belongs to cluster {found}, not to cluster {wanted}: name another directory, or empty it if its data may go",
+        path.display()
+    )]
+    OtherCluster {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Which cluster it should belong to.
+        wanted: String,
+    },
+}
+
+/// The metadata log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A file cannot be read or written.
+    #[error("cannot {action} {}: {cause}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// A batch is damaged although others follow it: no torn tail, so nothing may be cut.
+    #[error(
+        "{} is damaged at byte {position} ({reason}), and good records follow: restore the file from a backup or another node",
+        path.display()
+    )]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Where the damage starts.
+        position: u64,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// The log does not begin where the snapshot ends.
+    #[error(
+        "the metadata log in {} begins at offset {start}, but its newest snapshot ends at {snapshot}: a file is missing, restore it",
+        path.display()
+    )]
+    Gap {
+        /// The log's directory.
+        path: PathBuf,
+        /// The first offset of the log.
+        start: Offset,
+        /// The end of the snapshot; 0 when there is none.
+        snapshot: Offset,
+    },
+    /// A record cannot be read.
+    #[error(
+        "the metadata record at offset {offset} cannot be read ({cause}): was it written by a newer release?"
+    )]
+    Record {
+        /// Where it is.
+        offset: Offset,
+        /// What the decoder says.
+        #[source]
+        cause: DecodeError,
+    },
+    /// A record does not fit those before it.
+    #[error("the metadata record at offset {offset} does not fit those before it: {cause}")]
+    Replay {
+        /// Where it is.
+        offset: Offset,
+        /// Why not.
+        #[source]
+        cause: ReplayError,
+    },
+    /// The first records cannot be written.
+    #[error("the first metadata records cannot be written: {0}")]
+    Bootstrap(#[source] CommitError),
+}
+
+/// A command was not committed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CommitError {
+    /// The decision was against it.
+    #[error("{}", .0.message)]
+    Refused(Refusal),
+    /// The log cannot be written. Whether the records are in it after a restart is open.
+    #[error("the metadata log cannot be written: {0}")]
+    Storage(Arc<std::io::Error>),
+    /// An earlier fsync failed: what is on disk is not known until a restart has read it.
+    #[error("the metadata log failed before ({0}) and takes nothing until the broker is restarted")]
+    Failed(Arc<std::io::Error>),
+    /// A record that cannot be encoded.
+    #[error("a metadata record cannot be encoded: {0}")]
+    Encode(Arc<EncodeError>),
+    /// The decision's own records contradict the image. A mistake in the decision; nothing was written.
+    #[error("a decision contradicts the cluster's state: {0}")]
+    Replay(ReplayError),
+    /// More records than one batch holds.
+    #[error("the change is too large for one batch of metadata records")]
+    TooLarge,
+    /// The log is closed, or closes before the command was decided.
+    #[error("the metadata log is closed: the broker is stopping")]
+    Closed,
+}
+
+impl CommitError {
+    /// The code that clients are answered with.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Refused(refusal) => refusal.code,
+            Self::Storage(_) | Self::Failed(_) => ErrorCode::KafkaStorageError,
+            Self::Closed => ErrorCode::NotController,
+            Self::Encode(_) | Self::Replay(_) => ErrorCode::UnknownServerError,
+            Self::TooLarge => ErrorCode::PolicyViolation,
+        }
+    }
+}
+
+impl From<Refusal> for CommitError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}

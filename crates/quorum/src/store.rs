@@ -1,0 +1,303 @@
+//! The metadata log on disk: Kafka's batches in segment files, appended and fsynced.
+//!
+//! Key type: [`Store`]. It differs from a partition's log in what it must promise: nothing is acknowledged before
+//! it is fsynced, so a torn tail holds only what nobody was promised and is cut, while damage with good batches
+//! after it would lose promised records and is refused. It needs no index, because it is read from end to end.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use millstream_base::{LeaderEpoch, Offset};
+use millstream_env::fs::{File, Fs, OpenMode};
+use millstream_records::{BatchHeader, BatchView};
+
+use crate::error::OpenError;
+
+/// How much of a segment is read at once, unless one batch is larger.
+const READ_BYTES: usize = 1 << 20;
+/// The most bytes that one batch may have. Larger ones cannot have been written here.
+const MAX_BATCH_BYTES: usize = 256 << 20;
+
+/// The name of a segment that begins at `base`.
+fn segment_name(base: Offset) -> String {
+    format!("{:020}.log", base.get())
+}
+
+/// The base offset of a segment of that name.
+fn segment_base(name: &str) -> Option<Offset> {
+    let digits = name.strip_suffix(".log")?;
+    let numeric = digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit());
+    numeric.then(|| digits.parse().ok().map(Offset)).flatten()
+}
+
+/// The log, open for appending.
+#[derive(Debug)]
+pub(crate) struct Store {
+    fs: Arc<dyn Fs>,
+    directory: PathBuf,
+    /// The segments by their base offsets; the last one is appended to.
+    segments: Vec<Offset>,
+    file: Arc<dyn File>,
+    /// Where the next batch goes in the last segment.
+    position: u64,
+    next_offset: Offset,
+    last_epoch: LeaderEpoch,
+}
+
+/// What reading the log from its start found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Recovered {
+    /// The first offset that is there.
+    pub start: Offset,
+    /// How many bytes of a torn tail were cut.
+    pub cut_bytes: u64,
+}
+
+impl Store {
+    /// Opens the log in `directory`, creating it at offset `start` when there is none, hands every batch in it to
+    /// `each`, and cuts a torn tail.
+    pub(crate) fn open(
+        fs: Arc<dyn Fs>,
+        directory: &Path,
+        start: Offset,
+        mut each: impl FnMut(&BatchView<'_>) -> Result<(), OpenError>,
+    ) -> Result<(Self, Recovered), OpenError> {
+        fs.create_dir_all(directory).map_err(|e| io_error("create", directory, e))?;
+        let entries = fs.list(directory).map_err(|e| io_error("list", directory, e))?;
+        let mut segments: Vec<Offset> =
+            entries.iter().filter_map(|entry| segment_base(&entry.name)).collect();
+        segments.sort_unstable();
+        let created = segments.is_empty();
+        if created {
+            segments.push(start);
+        }
+        let first = segments.first().copied().unwrap_or(start);
+        let (mut scan, mut cut_bytes) = (Scan::at(first), 0);
+        let mut last = None;
+        for (index, base) in segments.iter().enumerate() {
+            let path = directory.join(segment_name(*base));
+            let is_last = index + 1 == segments.len();
+            let file = fs.open(&path, OpenMode::Create).map_err(|e| io_error("open", &path, e))?;
+            if *base != scan.next_offset {
+                let reason = format!("it should begin at offset {}", scan.next_offset);
+                return Err(OpenError::Corrupt { path, position: 0, reason });
+            }
+            scan.segment(&path, file.as_ref(), &mut each)?;
+            let size = file.size().map_err(|e| io_error("read", &path, e))?;
+            if scan.position < size {
+                check_torn(&path, file.as_ref(), &scan, size, is_last)?;
+                cut_bytes = size - scan.position;
+                file.truncate(scan.position).map_err(|e| io_error("truncate", &path, e))?;
+            }
+            last = Some((file, path));
+        }
+        let Some((file, path)) = last else {
+            return Err(io_error("open", directory, io::ErrorKind::NotFound.into()));
+        };
+        // A batch that was written but not fsynced before the last stop is taken as committed from here on.
+        file.sync_data().map_err(|e| io_error("fsync", &path, e))?;
+        if created {
+            fs.sync_dir(directory).map_err(|e| io_error("fsync", directory, e))?;
+        }
+        let store = Self {
+            fs,
+            directory: directory.to_owned(),
+            segments,
+            file,
+            position: scan.position,
+            next_offset: scan.next_offset,
+            last_epoch: scan.last_epoch,
+        };
+        Ok((store, Recovered { start: first, cut_bytes }))
+    }
+
+    /// The offset of the next record.
+    pub(crate) const fn next_offset(&self) -> Offset {
+        self.next_offset
+    }
+
+    /// The epoch of the last batch; -1 when there is none.
+    pub(crate) const fn last_epoch(&self) -> LeaderEpoch {
+        self.last_epoch
+    }
+
+    /// Writes whole batches, the last of which ends before `next_offset`. On an error nothing of them stays,
+    /// unless the second value of the error says so.
+    pub(crate) fn append(
+        &mut self,
+        batches: &[u8],
+        next_offset: Offset,
+        epoch: LeaderEpoch,
+    ) -> Result<(), (io::Error, Left)> {
+        if let Err(error) = self.file.write_all_at(batches, self.position) {
+            let left = match self.file.truncate(self.position) {
+                Ok(()) => Left::Nothing,
+                Err(_) => Left::Unknown,
+            };
+            return Err((error, left));
+        }
+        self.position += batches.len() as u64;
+        self.next_offset = next_offset;
+        self.last_epoch = epoch;
+        Ok(())
+    }
+
+    /// Waits until all that was appended is on disk.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// Begins a new segment and removes those before it: a snapshot holds what they held.
+    pub(crate) fn start_over(&mut self) -> io::Result<()> {
+        if self.segments.last() != Some(&self.next_offset) {
+            let path = self.directory.join(segment_name(self.next_offset));
+            let file = self.fs.open(&path, OpenMode::Create)?;
+            file.truncate(0)?;
+            self.fs.sync_dir(&self.directory)?;
+            self.segments.push(self.next_offset);
+            self.file = file;
+            self.position = 0;
+        }
+        while self.segments.len() > 1 {
+            let base = self.segments.remove(0);
+            let name = segment_name(base);
+            self.fs.remove_file(&self.directory.join(&name))?;
+            for suffix in [".index", ".timeindex", ".snapshot"] {
+                let beside = self.directory.join(name.replace(".log", suffix));
+                match self.fs.remove_file(&beside) {
+                    Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a failed append left bytes behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// The file is as before.
+    Nothing,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// Where a reading of the log is.
+struct Scan {
+    next_offset: Offset,
+    last_epoch: LeaderEpoch,
+    /// The end of the last good batch in the segment at hand.
+    position: u64,
+    /// Why reading stopped before the end.
+    stopped: String,
+}
+
+impl Scan {
+    const fn at(start: Offset) -> Self {
+        let stopped = String::new();
+        Self { next_offset: start, last_epoch: LeaderEpoch::NONE, position: 0, stopped }
+    }
+
+    /// Reads one segment up to its end or the first bytes that are no good batch.
+    fn segment(
+        &mut self,
+        path: &Path,
+        file: &dyn File,
+        each: &mut impl FnMut(&BatchView<'_>) -> Result<(), OpenError>,
+    ) -> Result<(), OpenError> {
+        self.position = 0;
+        let mut buffer = Vec::new();
+        let mut wanted = READ_BYTES;
+        loop {
+            buffer.resize(wanted, 0);
+            let read = file.read_up_to(&mut buffer, self.position);
+            let read = read.map_err(|e| io_error("read", path, e))?;
+            buffer.truncate(read);
+            let used = self.batches(&buffer, each)?;
+            if read < wanted {
+                return Ok(());
+            }
+            // The buffer ends within a batch, or begins with something that is none.
+            wanted = match (used, BatchHeader::parse(&buffer)) {
+                (0, Ok(header)) if header.size_bytes() > wanted => header.size_bytes(),
+                (0, _) => return Ok(()),
+                _ => READ_BYTES,
+            };
+            if wanted > MAX_BATCH_BYTES {
+                self.stopped = format!("a batch of {wanted} bytes");
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes the good batches at the front of `bytes` and says how long they are.
+    fn batches(
+        &mut self,
+        bytes: &[u8],
+        each: &mut impl FnMut(&BatchView<'_>) -> Result<(), OpenError>,
+    ) -> Result<usize, OpenError> {
+        let mut used = 0;
+        while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
+            match good_batch(rest, self.next_offset) {
+                Ok(batch) => {
+                    each(&batch)?;
+                    used += batch.bytes().len();
+                    self.next_offset = batch.header().next_offset();
+                    self.last_epoch = batch.header().partition_leader_epoch;
+                }
+                Err(reason) => {
+                    self.stopped = reason;
+                    break;
+                }
+            }
+        }
+        self.position += used as u64;
+        Ok(used)
+    }
+}
+
+/// The batch at the front of `bytes`, if it is whole, sound and begins at `expected`.
+fn good_batch(bytes: &[u8], expected: Offset) -> Result<BatchView<'_>, String> {
+    let batch = BatchView::parse(bytes).map_err(|e| e.to_string())?;
+    batch.check_crc().map_err(|e| e.to_string())?;
+    let (found, next) = (batch.header().base_offset, batch.header().next_offset());
+    if found != expected || next <= found {
+        return Err(format!("a batch from offset {found} up to {next}, where {expected} is due"));
+    }
+    Ok(batch)
+}
+
+/// A tail may be cut only in the last segment, and only when no good batch of a later offset follows.
+fn check_torn(
+    path: &Path,
+    file: &dyn File,
+    scan: &Scan,
+    size: u64,
+    is_last: bool,
+) -> Result<(), OpenError> {
+    let corrupt = || OpenError::Corrupt {
+        path: path.to_owned(),
+        position: scan.position,
+        reason: scan.stopped.clone(),
+    };
+    let tail = usize::try_from(size - scan.position).unwrap_or(usize::MAX);
+    if !is_last || tail > MAX_BATCH_BYTES {
+        return Err(corrupt());
+    }
+    let mut bytes = vec![0; tail];
+    file.read_exact_at(&mut bytes, scan.position).map_err(|e| io_error("read", path, e))?;
+    let later = |at: usize| {
+        let batch = bytes.get(at..).and_then(|rest| BatchView::parse(rest).ok());
+        batch.is_some_and(|b| b.header().base_offset > scan.next_offset && b.check_crc().is_ok())
+    };
+    if (1..tail).any(later) { Err(corrupt()) } else { Ok(()) }
+}
+
+pub(crate) fn io_error(action: &'static str, path: &Path, cause: io::Error) -> OpenError {
+    OpenError::Io { action, path: path.to_owned(), cause }
+}
+
+#[cfg(test)]
+mod tests;
