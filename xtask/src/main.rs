@@ -1,4 +1,4 @@
-//! All automation of the workspace: `cargo xtask tidy | test | bench | tools`.
+//! All automation of the workspace: `cargo xtask tidy | test | bench | docs | tools`.
 //!
 //! A thin dispatcher: each verb is a module with `run(&[String]) -> anyhow::Result<()>`, and nothing
 //! else belongs here. The verbs print for people, so standard output is theirs.
@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod bench;
+mod docs;
 mod test;
 mod tidy;
 mod tools;
@@ -19,6 +20,7 @@ usage: cargo xtask <verb>
   test [--quick] [--only NAME]  every check and test, foreign clients included
   bench [--quick] [--only NAME] [--sendfile]
                                 speed beside the bare loops of the same machine
+  docs                          write the reference pages made from tables in the code
   tools                         install the foreign clients into compat/.tools";
 
 fn main() -> ExitCode {
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         "tidy" => tidy::run(rest),
         "test" => test::run(rest),
         "bench" => bench::run(rest),
+        "docs" => docs::run(rest),
         "tools" => tools::run(rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

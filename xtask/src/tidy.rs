@@ -1,6 +1,0 @@
-//! tidy.
-
-/// Runs the verb.
-pub(crate) fn run(_args: &[String]) -> anyhow::Result<()> {
-    Ok(())
-}
