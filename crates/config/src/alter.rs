@@ -11,6 +11,9 @@ use millstream_base::ErrorCode;
 use std::collections::BTreeSet;
 use thiserror::Error;
 
+/// What to do about a setting that is read once.
+const AT_START: &str = "set it in server.properties and restart";
+
 /// What is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeTarget {
@@ -123,7 +126,7 @@ impl ChangeTarget {
     pub(crate) fn judge(self, name: &str, text: &str) -> Result<Value, ConfigError> {
         let setting = self.setting(name)?;
         let advice = match (self, setting.update) {
-            (_, Update::ReadOnly) => Some("set it in server.properties and restart"),
+            (_, Update::ReadOnly) => Some(AT_START),
             (Self::BrokerDefault, Update::PerBroker) => Some("set it on each broker by its id"),
             _ => None,
         };
@@ -136,6 +139,9 @@ impl ChangeTarget {
         }
         let reason = match setting.status {
             Status::Acts => return Ok(value),
+            Status::ActsAtStart => {
+                return Err(ConfigError::ReadOnly { name: name.to_owned(), advice: AT_START });
+            }
             Status::NotYet(part) => return Err(not_yet(setting, text, part)),
             Status::NoMeaning => "it has no meaning in Millstream".to_owned(),
             Status::Idle(part) => format!("Millstream has no {part} yet"),

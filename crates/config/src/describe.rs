@@ -2,7 +2,7 @@
 
 use crate::broker::BrokerConfig;
 use crate::layers::{Layers, Overrides};
-use crate::setting::{Scope, Setting, Type, Update};
+use crate::setting::{Scope, Setting, Status, Type, Update};
 use crate::settings;
 use crate::value::Value;
 
@@ -181,7 +181,7 @@ impl BrokerConfig {
             name: setting.name,
             value: if setting.is_sensitive() { None } else { value.text() },
             source: synonyms.first().map_or(ConfigSource::Default, |first| first.source),
-            read_only: setting.update == Update::ReadOnly,
+            read_only: setting.update == Update::ReadOnly || setting.status == Status::ActsAtStart,
             sensitive: setting.is_sensitive(),
             synonyms,
             config_type: setting.kind.into(),

@@ -1,6 +1,6 @@
 //! The reference page of settings, written from the table alone.
 
-use crate::setting::{Scope, Setting, Status, Type, Update, Valid};
+use crate::setting::{Setting, Status, Type, Update, Valid};
 use crate::settings;
 use std::fmt::Write;
 
@@ -85,7 +85,7 @@ fn values(setting: &Setting) -> String {
 
 fn status(setting: &Setting) -> String {
     match setting.status {
-        Status::Acts => "acts".to_owned(),
+        Status::Acts | Status::ActsAtStart => "acts".to_owned(),
         Status::NoMeaning => "no meaning".to_owned(),
         Status::Idle(part) => format!("unused: no {part} yet"),
         Status::NotYet(part) => format!("refused: no {part} yet"),
@@ -93,10 +93,11 @@ fn status(setting: &Setting) -> String {
 }
 
 fn changed(setting: &Setting) -> String {
-    match (setting.scope, setting.update) {
-        (Scope::RemoteMetadata, _) | (_, Update::ReadOnly) => "at start".to_owned(),
-        (_, Update::PerBroker) => "any time, by broker".to_owned(),
-        (_, Update::ClusterWide | Update::Resource) => "any time".to_owned(),
+    match (setting.status, setting.update) {
+        (Status::Acts, Update::PerBroker) => "any time, by broker".to_owned(),
+        (Status::Acts, Update::ClusterWide | Update::Resource) => "any time".to_owned(),
+        (Status::NotYet(_), update) if update != Update::ReadOnly => String::new(),
+        _ => "at start".to_owned(),
     }
 }
 

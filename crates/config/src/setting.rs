@@ -215,6 +215,8 @@ impl fmt::Display for Update {
 pub enum Status {
     /// It does what its doc says.
     Acts,
+    /// The same, but Kafka could change it at run time and Millstream cannot yet: it is set at start, and refused later.
+    ActsAtStart,
     /// It steers something that Millstream is not made of (a JVM, a thread pool). Accepted in `server.properties` and
     /// listed once at start; refused at run time.
     NoMeaning,

@@ -70,7 +70,7 @@ fn judge_one(name: &str, text: &str, loaded: &mut Loaded) -> Result<(), ConfigEr
             Status::NotYet(part) if value != Value::default_of(setting) => {
                 return Err(not_yet(setting, text, part));
             }
-            Status::Acts | Status::NotYet(_) => {}
+            Status::Acts | Status::ActsAtStart | Status::NotYet(_) => {}
         }
         loaded.values.insert(name.to_owned(), text.trim().to_owned());
         return Ok(());

@@ -156,6 +156,28 @@ impl BrokerConfig {
         }
     }
 
+    /// What to ask of the system as the send buffer of a client's socket; `None` leaves the choice to it.
+    ///
+    /// Kafka's default of 100 KiB would hold fast links back where the system adapts by itself, so only what was set counts.
+    #[must_use]
+    pub fn socket_send_buffer_bytes(&self) -> Option<usize> {
+        self.buffer_bytes("socket.send.buffer.bytes")
+    }
+
+    /// The same for the receive buffer.
+    #[must_use]
+    pub fn socket_receive_buffer_bytes(&self) -> Option<usize> {
+        self.buffer_bytes("socket.receive.buffer.bytes")
+    }
+
+    fn buffer_bytes(&self, name: &str) -> Option<usize> {
+        if !self.is_set(name) {
+            return None;
+        }
+        let bytes: i64 = crate::layers::FromValue::from_value(self.layers.named(name));
+        usize::try_from(bytes).ok().filter(|bytes| *bytes > 0)
+    }
+
     /// How many replicas an internal topic gets on a cluster of `brokers`: what was set, or else the default of 3 as far as the
     /// brokers reach, so that a single node works without being told.
     #[must_use]

@@ -60,6 +60,7 @@ fn nothing_needs_to_be_set() {
     assert_eq!(config.listeners.len(), 1);
     assert_eq!(config.listeners[0].to_string(), "PLAINTEXT://:9092");
     assert_eq!(config.advertised_listeners, None);
+    assert_eq!(config.socket_send_buffer_bytes(), None);
     assert_eq!(config.internal_replication_factor(InternalTopic::Offsets, 1), 1);
     assert_eq!(config.internal_replication_factor(InternalTopic::Offsets, 5), 3);
     assert_eq!(config.internal_min_insync_replicas(InternalTopic::Transactions, 1), 1);
@@ -72,6 +73,7 @@ fn kafkas_sample_works_as_it_stands() {
     let config = load(KAFKA_SAMPLE).unwrap();
     assert_eq!(config.listeners[0].to_string(), "PLAINTEXT://:9092");
     assert_eq!(config.controller_listeners[0].to_string(), "CONTROLLER://:9093");
+    assert_eq!(config.socket_receive_buffer_bytes(), Some(102_400));
     let advertised = config.advertised_listeners.as_deref().unwrap();
     assert_eq!(advertised.len(), 1);
     assert_eq!(advertised[0].to_string(), "PLAINTEXT://localhost:9092");
@@ -470,6 +472,10 @@ fn changes_are_judged() {
     check(
         plan(Broker, &[], Op::Set, "num.io.threads", Some("5")),
         "InvalidRequest: `num.io.threads` cannot be changed: it has no meaning in Millstream",
+    );
+    check(
+        plan(Broker, &[], Op::Set, "listeners", Some("PLAINTEXT://:1")),
+        "InvalidRequest: `listeners` cannot be changed while the broker runs: set it in server.properties and restart",
     );
     check(plan(Broker, &[], Op::Set, "message.max.bytes", Some("5")), "message.max.bytes=5");
     check(

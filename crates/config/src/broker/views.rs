@@ -26,8 +26,6 @@ view! {
     /// Sockets and connections. The listeners themselves are [`BrokerConfig`](crate::BrokerConfig)'s.
     NetworkConfig {
         inter_broker_listener_name: Option<String> = "inter.broker.listener.name",
-        socket_send_buffer_bytes: i32 = "socket.send.buffer.bytes",
-        socket_receive_buffer_bytes: i32 = "socket.receive.buffer.bytes",
         socket_request_max_bytes: i32 = "socket.request.max.bytes",
         socket_listen_backlog_size: i32 = "socket.listen.backlog.size",
         connections_max_idle_ms: i64 = "connections.max.idle.ms",

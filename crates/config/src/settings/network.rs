@@ -12,9 +12,9 @@ settings! {
         "A connection without a request for this long is closed.";
     String "inter.broker.listener.name" = null, Valid::Any, Medium, ReadOnly, Status::Acts,
         "Listener over which brokers reach each other; one of `listeners`.";
-    String "listener.security.protocol.map" = "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT", Valid::Any, Low, PerBroker, Status::Acts,
+    String "listener.security.protocol.map" = "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT", Valid::Any, Low, PerBroker, Status::ActsAtStart,
         "What is spoken on each listener, as NAME:PROTOCOL pairs. Controller listeners are plain unless the map is set.";
-    List "listeners" = "PLAINTEXT://:9092", Valid::Any, High, PerBroker, Status::Acts,
+    List "listeners" = "PLAINTEXT://:9092", Valid::Any, High, PerBroker, Status::ActsAtStart,
         "Where the broker listens, as NAME://HOST:PORT; without a host on all interfaces.";
     Int "max.connection.creation.rate" = "2147483647", Valid::AtLeast(0), Medium, ClusterWide, Status::Acts,
         "Most new connections in a second.";

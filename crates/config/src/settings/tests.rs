@@ -88,7 +88,7 @@ fn rows_are_sound() {
                     || kinds.iter().all(|k| matches!(k, Type::Int | Type::Long)),
                 "{name} is given by {synonym:?}"
             );
-            let acts = |s: &Setting| s.status == Status::Acts;
+            let acts = |s: &Setting| matches!(s.status, Status::Acts | Status::ActsAtStart);
             assert!(!acts(setting) || acts(giver), "{name} acts and {synonym:?} does not");
         }
         assert!(retired(name).is_none(), "{name} is declared and retired");
