@@ -8,7 +8,7 @@ mod rules;
 mod snapshot;
 mod state;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use millstream_base::{ErrorCode, Offset, ProducerEpoch, ProducerId, TimestampMs};
 
@@ -168,7 +168,7 @@ struct Unreplicated {
 /// The producers of one partition.
 #[derive(Clone, Debug, Default)]
 pub struct ProducerTable {
-    producers: HashMap<ProducerId, ProducerState>,
+    producers: BTreeMap<ProducerId, ProducerState>,
     /// First offset of each open transaction.
     open: BTreeMap<Offset, ProducerId>,
     /// First offset of each ended transaction whose marker may not be replicated yet.
@@ -196,7 +196,7 @@ impl ProducerTable {
         self.producers.get(&id)
     }
 
-    /// All producers, in no order (DescribeProducers).
+    /// All producers, in the order of their ids (DescribeProducers).
     pub fn iter(&self) -> impl Iterator<Item = (ProducerId, &ProducerState)> {
         self.producers.iter().map(|(&id, state)| (id, state))
     }

@@ -4,7 +4,7 @@
 //! epoch i16, last sequence i32, last offset i64, offset delta i32, timestamp i64, coordinator epoch i32, first
 //! offset of the open transaction i64 (-1: none).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use millstream_base::{Offset, ProducerEpoch, ProducerId, TimestampMs};
 
@@ -40,14 +40,12 @@ pub enum SnapshotError {
     },
 }
 
-pub(super) fn encode(producers: &HashMap<ProducerId, ProducerState>) -> Vec<u8> {
-    let mut ids: Vec<_> = producers.iter().collect();
-    ids.sort_unstable_by_key(|(id, _)| **id);
-    let mut out = Vec::with_capacity(HEADER + ids.len() * ENTRY);
+pub(super) fn encode(producers: &BTreeMap<ProducerId, ProducerState>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEADER + producers.len() * ENTRY);
     out.extend(VERSION.to_be_bytes());
     out.extend([0; 4]);
-    out.extend(i32::try_from(ids.len()).unwrap_or(i32::MAX).to_be_bytes());
-    for (id, state) in ids {
+    out.extend(i32::try_from(producers.len()).unwrap_or(i32::MAX).to_be_bytes());
+    for (id, state) in producers {
         let last = state.last();
         out.extend(id.get().to_be_bytes());
         out.extend(state.epoch.get().to_be_bytes());
@@ -65,7 +63,7 @@ pub(super) fn encode(producers: &HashMap<ProducerId, ProducerState>) -> Vec<u8> 
     out
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Result<HashMap<ProducerId, ProducerState>, SnapshotError> {
+pub(super) fn decode(bytes: &[u8]) -> Result<BTreeMap<ProducerId, ProducerState>, SnapshotError> {
     let length = |entries| SnapshotError::Length { bytes: bytes.len(), entries };
     let (header, body) = bytes.split_at_checked(HEADER).ok_or(length(0))?;
     let version = i16::from_be_bytes(take(header, 0));

@@ -1,3 +1,5 @@
+//! Producer states against scripts of batches and markers.
+
 use super::*;
 
 fn batch(id: i64, epoch: i16, base: i32, count: i32, offset: i64) -> ProducerBatch {
