@@ -1,3 +1,5 @@
+//! Files on a real directory.
+
 use super::*;
 
 fn dir(name: &str) -> std::path::PathBuf {

@@ -1,3 +1,5 @@
+//! Every codec, forth and back, and against broken input.
+
 use super::*;
 
 fn sample(len: usize) -> Vec<u8> {
