@@ -27,8 +27,9 @@ impl Backoff {
         base.saturating_mul(percent) / 100
     }
 
-    pub(crate) const fn reset(&mut self) {
-        self.attempt = 0;
+    /// The wait before retry number `attempt`, counted from 0.
+    pub(crate) fn before(&self, attempt: u32, random: u64) -> Duration {
+        Self { attempt, ..self.clone() }.next(random)
     }
 }
 
@@ -37,12 +38,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_the_longest_and_start_anew_after_a_reset() {
+    fn waits_double_up_to_the_longest_and_move_by_a_fifth() {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
         let waits: Vec<u128> = (0..6).map(|_| backoff.next(20).as_millis()).collect();
         assert_eq!(waits, [100, 200, 400, 800, 1000, 1000]);
-        backoff.reset();
-        assert_eq!(backoff.next(0).as_millis(), 80);
-        assert_eq!(backoff.next(40).as_millis(), 240);
+        assert_eq!(backoff.before(0, 0).as_millis(), 80);
+        assert_eq!(backoff.before(1, 40).as_millis(), 240);
     }
 }

@@ -43,7 +43,9 @@ pub enum ConnectionError {
         source: Arc<io::Error>,
     },
     /// No connection in time.
-    #[error("no connection to {address} after {after:?}: is the address right, and is it reachable?")]
+    #[error(
+        "no connection to {address} after {after:?}: is the address right, and is it reachable?"
+    )]
     ConnectTimeout {
         /// The broker's address.
         address: Arc<str>,

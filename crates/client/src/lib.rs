@@ -5,14 +5,20 @@
 //! not check the CRC of, and no answer of a broker makes it allocate more than the answer's size justifies.
 
 mod backoff;
+mod cluster;
 mod config;
 mod connection;
 mod consumer;
 mod error;
 mod partitioner;
+mod producer;
 
+pub use cluster::{Broker, Cluster, ClusterMetadata, PartitionInfo, TopicInfo};
 pub use config::ClientConfig;
 pub use connection::{Connection, VersionRange};
 pub use consumer::assignor;
 pub use error::{ClientError, ConnectionError};
 pub use partitioner::{murmur2, partition_for_key};
+pub use producer::{
+    Acks, Delivery, Header, ProduceError, Producer, ProducerConfig, ProducerRecord, RecordMetadata,
+};

@@ -6,9 +6,9 @@
 //! 3. Nothing is allocated for an answer beyond `max_response_bytes`.
 
 mod io;
-mod versions;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -105,6 +105,27 @@ impl Connection {
         self.inner.call(request, version, within).await
     }
 
+    /// Sends `request` and returns the future of its answer. Requests go out in the order of these calls.
+    pub(crate) async fn begin<R: Request>(
+        &self,
+        request: &R,
+        version: i16,
+        within: Duration,
+    ) -> Result<
+        impl Future<Output = Result<R::Response, ConnectionError>> + Send + use<R>,
+        ConnectionError,
+    > {
+        let (correlation, frame) = self.inner.frame(request, version)?;
+        let (answer, received) = oneshot::channel();
+        let waiting = Some(Waiting { correlation, answer });
+        self.inner.enqueue(Outgoing { frame, waiting }).await?;
+        let inner = self.inner.clone();
+        Ok(async move {
+            let answer = inner.received::<R>(received, within).await?;
+            inner.decode::<R>(answer, version)
+        })
+    }
+
     /// Sends `request` and does not wait: for requests that brokers do not answer (Produce with acks 0).
     pub async fn send_only<R: Request>(
         &self,
@@ -139,13 +160,20 @@ impl Inner {
         within: Duration,
     ) -> Result<R::Response, ConnectionError> {
         let answer = self.exchange(request, version, within).await?;
+        self.decode::<R>(answer, version)
+    }
+
+    fn decode<R: Request>(
+        &self,
+        answer: Bytes,
+        version: i16,
+    ) -> Result<R::Response, ConnectionError> {
         let mut decoder = Decoder::new(answer);
         let decoded = frame::read_response_header(&mut decoder, R::KEY, version)
             .and_then(|_| decoder.read::<R::Response>(version));
         decoded.map_err(|error| {
-            let error = self
-                .shared
-                .protocol_error(format!("{} version {version}: {error}", R::KEY.name()));
+            let error =
+                self.shared.protocol_error(format!("{} version {version}: {error}", R::KEY.name()));
             self.shared.close(error.clone());
             error
         })
@@ -161,12 +189,17 @@ impl Inner {
         let (correlation, frame) = self.frame(request, version)?;
         let (answer, received) = oneshot::channel();
         let waiting = Some(Waiting { correlation, answer });
-        let exchange = async {
-            self.enqueue(Outgoing { frame, waiting }).await?;
-            received.await.map_err(|_| self.shared.why_closed())
-        };
-        if let Ok(outcome) = timeout(within, exchange).await {
-            return outcome;
+        self.enqueue(Outgoing { frame, waiting }).await?;
+        self.received::<R>(received, within).await
+    }
+
+    async fn received<R: Request>(
+        &self,
+        received: oneshot::Receiver<Bytes>,
+        within: Duration,
+    ) -> Result<Bytes, ConnectionError> {
+        if let Ok(outcome) = timeout(within, received).await {
+            return outcome.map_err(|_| self.shared.why_closed());
         }
         let address = self.shared.address.clone();
         let error = ConnectionError::TimedOut { address, api: R::KEY.name(), after: within };

@@ -160,10 +160,8 @@ fn silence_closes_the_connection_for_everyone() {
         let connection = Connection::connect(&address, &config()).await.unwrap();
         let request = MetadataRequest::default();
         let soon = Some(Duration::from_millis(30));
-        let (late, other) = tokio::join!(
-            connection.call(&request, 9, soon),
-            connection.call(&request, 9, None)
-        );
+        let (late, other) =
+            tokio::join!(connection.call(&request, 9, soon), connection.call(&request, 9, None));
         assert!(matches!(late, Err(ConnectionError::TimedOut { .. })));
         assert!(matches!(other, Err(ConnectionError::TimedOut { .. })));
         assert!(connection.is_closed());

@@ -4,7 +4,8 @@
 //! 1. Batches of a partition reach the broker in the order in which they were filled, whatever is retried.
 //! 2. A batch keeps its sequence number until the broker has refused that number for certain; only then is it
 //!    numbered anew under a higher epoch. So no retry can append a record twice.
-//! 3. While something is retried, one batch is in flight at most.
+//! 3. While something is retried, one batch is in flight at most. So a broker that remembers the last five
+//!    batches recognizes every repetition: no more than four others can have passed it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -65,6 +66,8 @@ pub(super) struct PartitionQueue<B> {
     /// Sent before and to be sent again, by order.
     retries: BTreeMap<u64, (Numbered, B)>,
     in_flight: BTreeSet<u64>,
+    /// The batch in flight was sent before.
+    resending: bool,
     next_order: u64,
     identity: Option<Identity>,
     next_sequence: i32,
@@ -82,6 +85,7 @@ impl<B: Queued> PartitionQueue<B> {
             waiting: VecDeque::new(),
             retries: BTreeMap::new(),
             in_flight: BTreeSet::new(),
+            resending: false,
             next_order: 0,
             identity,
             next_sequence: 0,
@@ -108,7 +112,8 @@ impl<B: Queued> PartitionQueue<B> {
 
     /// Whether [`Self::take`] would give a batch; `hurry` ignores lingering (flush, full memory, close).
     pub(super) fn readiness(&self, now: Instant, limits: QueueLimits, hurry: bool) -> Readiness {
-        if self.renumber || self.retries.is_empty() && self.waiting.is_empty() {
+        let nothing = self.retries.is_empty() && self.waiting.is_empty();
+        if nothing || self.renumber || self.resending {
             return Readiness::Idle;
         }
         if !self.retries.is_empty() || self.gap {
@@ -148,6 +153,7 @@ impl<B: Queued> PartitionQueue<B> {
         self.not_before = None;
         if let Some((order, again)) = self.retries.pop_first() {
             self.in_flight.insert(order);
+            self.resending = true;
             return Some(again);
         }
         let batch = self.waiting.pop_front()?;
@@ -168,22 +174,28 @@ impl<B: Queued> PartitionQueue<B> {
         numbered
     }
 
+    /// The batch is not in flight any more.
+    fn back(&mut self, order: u64) {
+        self.in_flight.remove(&order);
+        self.resending = false;
+    }
+
     /// The batch was appended, or is known to have been.
     pub(super) fn landed(&mut self, order: u64) {
-        self.in_flight.remove(&order);
+        self.back(order);
         self.settle();
     }
 
     /// The batch was given up by refusal or timeout.
     pub(super) fn gave_up(&mut self, order: u64) {
-        self.in_flight.remove(&order);
+        self.back(order);
         self.gap = self.identity.is_some();
         self.settle();
     }
 
     /// The batch is to be sent again, not before `not_before`.
     pub(super) fn retry(&mut self, numbered: Numbered, batch: B, not_before: Instant) {
-        self.in_flight.remove(&numbered.order);
+        self.back(numbered.order);
         self.retries.insert(numbered.order, (numbered, batch));
         self.not_before = Some(self.not_before.map_or(not_before, |at| at.max(not_before)));
         self.settle();
@@ -199,10 +211,10 @@ impl<B: Queued> PartitionQueue<B> {
         batch: B,
         not_before: Instant,
     ) -> Option<B> {
-        self.in_flight.remove(&numbered.order);
-        let earlier = |orders: &mut dyn Iterator<Item = u64>| orders.any(|o| o < numbered.order);
-        let follows_another = earlier(&mut self.in_flight.iter().copied())
-            || earlier(&mut self.retries.keys().copied());
+        self.back(numbered.order);
+        let first =
+            self.in_flight.first().copied().into_iter().chain(self.retries.keys().next().copied());
+        let follows_another = first.min().is_some_and(|order| order < numbered.order);
         if follows_another {
             self.retry(numbered, batch, not_before);
             return None;
@@ -220,7 +232,7 @@ impl<B: Queued> PartitionQueue<B> {
 
     /// Replaces a batch that was too large by its parts, which share its sequence numbers.
     pub(super) fn split(&mut self, numbered: Numbered, parts: Vec<B>) {
-        self.in_flight.remove(&numbered.order);
+        self.back(numbered.order);
         let mut next = numbered;
         for part in parts {
             let records = part.record_count();
@@ -252,6 +264,12 @@ impl<B: Queued> PartitionQueue<B> {
         }
         self.settle();
         gone
+    }
+
+    /// Shows every batch that is not in flight.
+    pub(super) fn for_each_waiting(&mut self, mut see: impl FnMut(&mut B)) {
+        self.retries.values_mut().for_each(|(_, batch)| see(batch));
+        self.waiting.iter_mut().for_each(see);
     }
 
     /// Once nothing is in flight, what was refused for certain goes on under a new epoch.

@@ -201,3 +201,9 @@ proptest! {
         run(&dice, true);
     }
 }
+
+#[test]
+fn a_batch_whose_answers_keep_getting_lost_is_not_overtaken_further() {
+    // Found at random: the first repetition passed for new because nine others had followed it.
+    run(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 1, 0], false);
+}

@@ -1,7 +1,7 @@
 //! `roundrobin`: all partitions of all topics dealt out one by one, skipping who did not subscribe.
 
-use super::{Assignment, Members, PartitionCounts, empty_assignment, ordered_members};
 use super::wanted_partitions;
+use super::{Assignment, Members, PartitionCounts, empty_assignment, ordered_members};
 
 /// Deals out the partitions of `topics`.
 pub(super) fn assign(members: &Members, topics: &PartitionCounts) -> Assignment {

@@ -87,10 +87,7 @@ fn level(members: &Members, target: &mut Assignment) {
 }
 
 /// A move from a member with at least two more than the receiver: the emptiest receiver, fullest giver.
-fn best_move(
-    members: &Members,
-    target: &Assignment,
-) -> Option<(String, String, TopicPartition)> {
+fn best_move(members: &Members, target: &Assignment) -> Option<(String, String, TopicPartition)> {
     let mut by_load: Vec<(usize, &String)> = target.iter().map(|(m, p)| (p.len(), m)).collect();
     by_load.sort();
     for &(low, to) in &by_load {
@@ -102,9 +99,9 @@ fn best_move(
             let gives = target.get(from)?.iter();
             // What the giver did not hold before goes first: moving it costs nobody anything.
             let held = members.get(from).map(|s| &s.owned);
-            let choice = gives
-                .filter(|p| subscription.topics.contains(&p.topic))
-                .min_by_key(|p| (held.is_some_and(|held| held.contains(*p)), std::cmp::Reverse(*p)));
+            let choice = gives.filter(|p| subscription.topics.contains(&p.topic)).min_by_key(|p| {
+                (held.is_some_and(|held| held.contains(*p)), std::cmp::Reverse(*p))
+            });
             if let Some(partition) = choice {
                 return Some((from.clone(), to.clone(), partition.clone()));
             }
