@@ -45,6 +45,8 @@ class Broker:
 
     def __init__(self, binary: Path, data_dir: Path, settings: dict[str, str] | None = None):
         self.binary = binary
+        # What the broker is started under, such as a tracer.
+        self.under: list[str] = []
         self.data_dir = data_dir
         self.settings = settings or {}
         self.port = free_port()
@@ -58,7 +60,7 @@ class Broker:
 
     def start(self) -> float:
         """Starts the process; seconds until its first answer."""
-        command = [str(self.binary), "serve", "--data-dir", str(self.data_dir)]
+        command = [*self.under, str(self.binary), "serve", "--data-dir", str(self.data_dir)]
         command += ["--listener", self.address]
         for name, value in self.settings.items():
             command += ["--set", f"{name}={value}"]
@@ -81,22 +83,31 @@ class Broker:
         environment.setdefault("RUST_BACKTRACE", "1")
         return environment
 
+    def pid(self) -> int:
+        """The broker's own process, where it runs under another one."""
+        number = self.process.pid
+        if not self.under:
+            return number
+        return int(Path(f"/proc/{number}/task/{number}/children").read_text().split()[0])
+
     def alive(self) -> bool:
         """Whether the process still runs."""
         return self.process is not None and self.process.poll() is None
 
     def kill(self) -> None:
         """kill -9, and the wait for its end."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            os.kill(self.pid(), signal.SIGKILL)
+        self.process.wait()
 
     def stop(self) -> int:
         """A controlled stop; the exit code, or -9 where it had to be killed."""
         if self.process is None:
             return 0
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+            os.kill(self.pid(), signal.SIGTERM)
         try:
             return self.process.wait(STOP_LIMIT_S)
         except subprocess.TimeoutExpired:

@@ -8,6 +8,7 @@
 mod bench;
 mod docs;
 mod test;
+mod test_step;
 mod tidy;
 mod tools;
 
