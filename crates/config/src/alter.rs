@@ -248,10 +248,14 @@ impl BrokerConfig {
         outcome.map_err(|error| target.error(error))
     }
 
+    /// What the broker's settings as a whole say against these layers. Texts stored earlier that cannot be used are left out
+    /// here as everywhere.
     fn contradiction(&self, cluster: &Overrides, node: &Overrides) -> Result<(), ConfigError> {
-        let (_, errors) = self.with_dynamic(cluster, node);
-        let conflict = errors.into_iter().find(|error| matches!(error, ConfigError::Conflict(_)));
-        conflict.map_or(Ok(()), Err)
+        let (layers, _) = self.layers_with(cluster, node);
+        match Self::assemble(layers) {
+            Ok(_) => Ok(()),
+            Err(errors) => errors.0.into_iter().next().map_or(Ok(()), Err),
+        }
     }
 }
 

@@ -84,14 +84,7 @@ impl BrokerConfig {
     /// used are left out and returned, since a broker must come up with what an older or newer one stored.
     #[must_use]
     pub fn with_dynamic(&self, cluster: &Overrides, node: &Overrides) -> (Self, Vec<ConfigError>) {
-        let mut errors = Vec::new();
-        let cluster = load::judge_dynamic(ChangeTarget::BrokerDefault, cluster, &mut errors);
-        let node = load::judge_dynamic(ChangeTarget::Broker, node, &mut errors);
-        let layers = Layers {
-            statics: Arc::clone(&self.layers.statics),
-            cluster: Arc::new(cluster),
-            node: Arc::new(node),
-        };
+        let (layers, mut errors) = self.layers_with(cluster, node);
         match Self::assemble(layers) {
             Ok(mut config) => {
                 config.notices.clone_from(&self.notices);
@@ -104,7 +97,24 @@ impl BrokerConfig {
         }
     }
 
-    fn assemble(layers: Layers) -> Result<Self, ConfigErrors> {
+    /// These run-time settings over the static ones, as far as they can be used, and what cannot.
+    pub(crate) fn layers_with(
+        &self,
+        cluster: &Overrides,
+        node: &Overrides,
+    ) -> (Layers, Vec<ConfigError>) {
+        let mut errors = Vec::new();
+        let cluster = load::judge_dynamic(ChangeTarget::BrokerDefault, cluster, &mut errors);
+        let node = load::judge_dynamic(ChangeTarget::Broker, node, &mut errors);
+        let layers = Layers {
+            statics: Arc::clone(&self.layers.statics),
+            cluster: Arc::new(cluster),
+            node: Arc::new(node),
+        };
+        (layers, errors)
+    }
+
+    pub(crate) fn assemble(layers: Layers) -> Result<Self, ConfigErrors> {
         let mut errors = Vec::new();
         let config = Self::read(layers, &mut errors);
         checks::check(&config, &mut errors);

@@ -477,6 +477,10 @@ fn changes_are_judged() {
         plan(Broker, &[], Op::Set, "listeners", Some("PLAINTEXT://:1")),
         "InvalidRequest: `listeners` cannot be changed while the broker runs: set it in server.properties and restart",
     );
+    check(
+        plan(Broker, &[], Op::Set, "log.retention.ms", Some("0")),
+        "InvalidRequest: `log.retention.ms=0` is not valid: it takes at least 1, or -1 for no limit",
+    );
     check(plan(Broker, &[], Op::Set, "message.max.bytes", Some("5")), "message.max.bytes=5");
     check(
         plan(Group, &[], Op::Set, "consumer.session.timeout.ms", Some("50000")),
