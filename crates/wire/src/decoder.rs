@@ -1,8 +1,7 @@
 //! Reads the protocol's types from one frame. Key type: [`Decoder`].
 //!
 //! Made for hostile bytes: every length is held against the bytes that are left before anything is
-//! allocated, and all arrays of a frame together may take no more memory than [`BUDGET_FACTOR`] times the
-//! frame. Strings, bytes and records are slices of the frame. Nothing here panics.
+//! allocated, and all arrays of a frame together may take no more memory than [`memory_bound`] says. Strings, bytes and records are slices of the frame. Nothing here panics.
 
 use bytes::Bytes;
 use millstream_base::varint::{self, VarintError};
@@ -12,10 +11,15 @@ use crate::codec::Element;
 use crate::cursor::small;
 use crate::{Decode, DecodeError, DecodeErrorKind, Records, Str};
 
-/// A frame's arrays may take this many times the frame's bytes, plus [`BUDGET_BASE`].
-pub const BUDGET_FACTOR: usize = 64;
-/// See [`BUDGET_FACTOR`].
-pub const BUDGET_BASE: usize = 1024;
+/// How many bytes of memory the arrays of a frame may take: 64 a byte for the first 64 KiB, 16 a byte beyond.
+///
+/// An array of empty structs takes up to 43 bytes of memory for a byte on the wire; that is honest in a small message. With
+/// names of eight letters the most is 16, so a large honest message stays below as well. Both are held by a test.
+pub const fn memory_bound(frame_len: usize) -> usize {
+    const SMALL: usize = 64 * 1024;
+    let small = if frame_len < SMALL { frame_len } else { SMALL };
+    1024 + small * 64 + (frame_len - small).saturating_mul(16)
+}
 
 /// Takes values from the front of a frame.
 #[derive(Debug)]
@@ -32,8 +36,14 @@ impl Decoder {
     /// A decoder at the start of `frame`, which does not hold the length before it.
     pub fn new(frame: Bytes) -> Self {
         let len = frame.len();
-        let budget = len.saturating_mul(BUDGET_FACTOR).saturating_add(BUDGET_BASE);
-        Self { frame, at: 0, end: len, budget }
+        Self { frame, at: 0, end: len, budget: memory_bound(len) }
+    }
+
+    /// The same, but arrays may take no more than `bytes` of memory, however long the frame is.
+    #[must_use]
+    pub fn with_memory_limit(mut self, bytes: usize) -> Self {
+        self.budget = self.budget.min(bytes);
+        self
     }
 
     /// How many bytes are left.

@@ -64,7 +64,7 @@ mod str;
 pub use api_key::ApiKey;
 pub use codec::{Decode, Element, Encode, Request};
 pub use cursor::Span;
-pub use decoder::{BUDGET_BASE, BUDGET_FACTOR, Decoder};
+pub use decoder::{Decoder, memory_bound};
 pub use encoder::{Cut, Encoder, FrameMark};
 pub use error::{DecodeError, DecodeErrorKind, EncodeError};
 pub use records::Records;

@@ -18,6 +18,8 @@ pub struct Gen<'a> {
     /// The number of elements of every array, by how deep it stands; without it the bytes decide.
     widths: Option<&'a [usize]>,
     depth: usize,
+    /// With `widths`: every string and all bytes.
+    text: &'a str,
 }
 
 /// What a [`Gen`] can make.
@@ -29,13 +31,13 @@ pub trait Arbitrary: Sized {
 impl<'a> Gen<'a> {
     /// A generator that uses up `bytes`.
     pub const fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, widths: None, depth: 0 }
+        Self { bytes, widths: None, depth: 0, text: "" }
     }
 
-    /// A generator of smallest values, but with `widths[d]` elements in the arrays that stand `d` deep
-    /// (none below): the messages whose memory is largest against their bytes.
-    pub const fn wide(widths: &'a [usize]) -> Self {
-        Self { bytes: &[], widths: Some(widths), depth: 0 }
+    /// A generator of smallest values, but with `text` in all strings and bytes, and `widths[d]` elements in the arrays that
+    /// stand `d` deep (none below): the messages whose memory is largest against their bytes.
+    pub const fn wide(widths: &'a [usize], text: &'a str) -> Self {
+        Self { bytes: &[], widths: Some(widths), depth: 0, text }
     }
 
     fn byte(&mut self) -> u8 {
@@ -50,6 +52,9 @@ impl<'a> Gen<'a> {
 
     /// Bytes of a length that is mostly small, and at times too long for a one-byte length.
     fn blob(&mut self) -> Vec<u8> {
+        if self.widths.is_some() {
+            return self.text.as_bytes().to_vec();
+        }
         let len = match self.byte() {
             long @ 250.. => 100 + usize::from(long),
             short => usize::from(short % 9),
@@ -101,7 +106,7 @@ impl Arbitrary for bool {
 
 impl Arbitrary for Uuid {
     fn arbitrary(g: &mut Gen<'_>, _version: i16) -> Self {
-        if g.byte() % 4 == 0 { Self::ZERO } else { Self(g.chunk()) }
+        if g.byte().is_multiple_of(4) { Self::ZERO } else { Self(g.chunk()) }
     }
 }
 

@@ -1,5 +1,5 @@
 //! The codec against arbitrary messages, against the `kafka-protocol` crate, and against hostile bytes.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
 mod counting;
 mod fields;
