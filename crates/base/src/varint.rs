@@ -22,11 +22,17 @@ pub const MAX_LEN_64: usize = 10;
 /// Reads an unsigned 32-bit number (`UNSIGNED_VARINT` of the protocol).
 #[inline]
 pub fn read_u32(buf: &mut &[u8]) -> Result<u32, VarintError> {
-    if let [first, rest @ ..] = *buf
-        && *first < 0x80
-    {
-        *buf = rest;
-        return Ok(u32::from(*first));
+    // One and two bytes are what lengths and deltas usually have.
+    match *buf {
+        [first @ ..0x80, rest @ ..] => {
+            *buf = rest;
+            return Ok(u32::from(*first));
+        }
+        [first, second @ ..0x80, rest @ ..] => {
+            *buf = rest;
+            return Ok(u32::from(first & 0x7f) | u32::from(*second) << 7);
+        }
+        _ => {}
     }
     let wide = read_slow(buf, MAX_LEN_32, 0x0f)?;
     // The limit on the fifth byte keeps the number within 32 bits.
@@ -36,11 +42,17 @@ pub fn read_u32(buf: &mut &[u8]) -> Result<u32, VarintError> {
 /// Reads an unsigned 64-bit number.
 #[inline]
 pub fn read_u64(buf: &mut &[u8]) -> Result<u64, VarintError> {
-    if let [first, rest @ ..] = *buf
-        && *first < 0x80
-    {
-        *buf = rest;
-        return Ok(u64::from(*first));
+    // One and two bytes are what lengths and deltas usually have.
+    match *buf {
+        [first @ ..0x80, rest @ ..] => {
+            *buf = rest;
+            return Ok(u64::from(*first));
+        }
+        [first, second @ ..0x80, rest @ ..] => {
+            *buf = rest;
+            return Ok(u64::from(first & 0x7f) | u64::from(*second) << 7);
+        }
+        _ => {}
     }
     read_slow(buf, MAX_LEN_64, 0x01)
 }

@@ -294,3 +294,40 @@ fn offsets_that_are_not_numbered_are_numbered() {
         assert_eq!(stored, with_codec(codec, &records));
     }
 }
+
+#[test]
+fn large_batches_of_uneven_records() {
+    // Beyond every block size of the codecs, with one record that is larger than a block.
+    let mut records: Vec<Owned> = some_records(400);
+    for (index, record) in records.iter_mut().enumerate() {
+        let len = if index == 200 { 150_000 } else { index * 7919 % 3001 };
+        record.value = Some((0..len).map(|at| (at * at / 3 % 253) as u8).collect());
+    }
+    records[399].timestamp = 9999;
+    for codec in Compression::ALL {
+        let bytes = with_codec(codec, &records);
+        let accepted = validate(&mut bytes.clone(), &ProduceRules::default()).unwrap();
+        assert_eq!(accepted.max_timestamp, TimestampMs(9999));
+        assert_eq!(accepted.max_timestamp_offset_delta, 399);
+        assert_eq!(accepted.rewritten, None);
+
+        let rules = ProduceRules { compacted: true, ..ProduceRules::default() };
+        let mut keyless = records.clone();
+        for index in [150, 200, 399] {
+            keyless[index].key = None;
+        }
+        let refused = check(with_codec(codec, &keyless), &rules, ErrorCode::InvalidRecord);
+        assert_eq!(refused, [150, 200, 399]);
+
+        // One record fewer or more than the header says.
+        for count in [399i32, 401] {
+            let bytes = with(bytes.clone(), 57, &count.to_be_bytes());
+            let bytes = with(bytes, 23, &(count - 1).to_be_bytes());
+            check(bytes, &ProduceRules::default(), ErrorCode::InvalidRecord);
+        }
+        let rules = ProduceRules { max_decompressed_bytes: 700_000, ..ProduceRules::default() };
+        if codec != Compression::None {
+            check(bytes, &rules, ErrorCode::MessageTooLarge);
+        }
+    }
+}
