@@ -7,6 +7,7 @@ mod docs;
 mod layers;
 mod paths;
 mod rust;
+mod settings;
 mod source;
 mod tree;
 mod words;
@@ -47,6 +48,7 @@ pub(crate) fn run(_args: &[String]) -> anyhow::Result<()> {
     rust::check(&tree, &mut report);
     words::check(&tree, &mut report);
     docs::check(&tree, &mut report);
+    settings::check(&tree, &mut report);
     show("warning", &report.warnings);
     show("error", &report.errors);
     if report.errors.is_empty() {

@@ -80,14 +80,17 @@ pub(super) fn check(tree: &Tree, report: &mut Report) {
 /// Tests, tools and build scripts run on a developer's machine and may do as they like.
 fn is_exempt(path: &str) -> bool {
     let Some(inside) = path.strip_prefix("crates/") else { return true };
-    let name = inside.rsplit('/').next().unwrap_or(inside);
-    let stem = name.strip_suffix(".rs").unwrap_or(name);
     inside.starts_with("testkit/")
         || inside.starts_with("sim/")
         || !inside.contains("/src/")
-        || inside.contains("/tests/")
-        || stem == "tests"
-        || stem.ends_with("_tests")
+        || is_test(path)
+}
+
+/// A file of tests, by its name or its folder.
+pub(super) fn is_test(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let stem = name.strip_suffix(".rs").unwrap_or(name);
+    path.contains("/tests/") || stem == "tests" || stem.ends_with("_tests")
 }
 
 fn check_opening(file: &File, report: &mut Report) {

@@ -19,7 +19,7 @@ pub use views::{
 
 use crate::alter::ChangeTarget;
 use crate::error::{ConfigError, ConfigErrors};
-use crate::layers::{Layers, Overrides};
+use crate::layers::{FromValue, Layers, Overrides};
 use crate::properties::ServerProperties;
 use crate::setting::Scope;
 use crate::settings::find;
@@ -124,7 +124,7 @@ impl BrokerConfig {
     fn read(layers: Layers, errors: &mut Vec<ConfigError>) -> Self {
         let listeners = listeners::read(&layers, errors);
         Self {
-            node: views::read_node(&layers),
+            node: read_node(&layers),
             network: NetworkConfig::read(&layers),
             log: LogConfig::read(&layers),
             cleaner: CleanerConfig::read(&layers),
@@ -184,7 +184,7 @@ impl BrokerConfig {
         if !self.is_set(name) {
             return None;
         }
-        let bytes: i64 = crate::layers::FromValue::from_value(self.layers.named(name));
+        let bytes: i64 = FromValue::from_value(self.layers.named(name));
         usize::try_from(bytes).ok().filter(|bytes| *bytes > 0)
     }
 
@@ -214,12 +214,21 @@ impl BrokerConfig {
     }
 
     fn number(&self, name: &str) -> i16 {
-        crate::layers::FromValue::from_value(self.layers.named(name))
+        FromValue::from_value(self.layers.named(name))
     }
 
     pub(crate) fn layers(&self) -> &Layers {
         &self.layers
     }
+}
+
+/// The node's view. `broker.id` is the older name of `node.id` and counts where that is not set.
+fn read_node(layers: &Layers) -> NodeConfig {
+    let mut node = NodeConfig::read(layers);
+    if layers.text("node.id").is_none() && layers.text("broker.id").is_some() {
+        node.node_id = i32::from_value(layers.named("broker.id"));
+    }
+    node
 }
 
 fn internal_names(topic: InternalTopic) -> (&'static str, Option<&'static str>) {

@@ -1,6 +1,6 @@
 //! The typed views of a broker's settings: one line for each setting that code reads.
 
-use crate::layers::{FromValue, Layers, view};
+use crate::layers::view;
 
 view! {
     /// Identity, roles, directories and limits of the node.
@@ -18,7 +18,6 @@ view! {
         fetch_max_bytes: i32 = "fetch.max.bytes",
         max_incremental_fetch_session_cache_slots: i32 = "max.incremental.fetch.session.cache.slots",
         max_request_partition_size_limit: i32 = "max.request.partition.size.limit",
-        request_timeout_ms: i32 = "request.timeout.ms",
     }
 }
 
@@ -92,13 +91,4 @@ view! {
         state_num_partitions: i32 = "transaction.state.log.num.partitions",
         state_segment_bytes: i32 = "transaction.state.log.segment.bytes",
     }
-}
-
-/// The node's view. `broker.id` is the older name of `node.id` and counts where that is not set.
-pub(super) fn read_node(layers: &Layers) -> NodeConfig {
-    let mut node = NodeConfig::read(layers);
-    if layers.text("node.id").is_none() && layers.text("broker.id").is_some() {
-        node.node_id = i32::from_value(layers.named("broker.id"));
-    }
-    node
 }
