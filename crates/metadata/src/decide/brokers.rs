@@ -135,7 +135,8 @@ pub fn change_broker(
         }
         BrokerChange::Unfence => {
             record.fenced = -1;
-            elect_leaders_for(image, id)
+            let active = !broker.in_controlled_shutdown;
+            if active { elect_leaders_for(image, id) } else { Vec::new() }
         }
         BrokerChange::ControlledShutdown => {
             record.in_controlled_shutdown = 1;
