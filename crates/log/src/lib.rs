@@ -1,1 +1,31 @@
 //! Segments, indexes, recovery, retention and compaction on disk.
+//!
+//! Key types: [`Log`] (one partition), [`LogDir`] (one directory of them with its checkpoints and lock),
+//! [`FileRange`] (bytes to send). Files are Kafka's, so that its tools read them and its directories can be taken
+//! over. Synchronous: no tokio, no threads but those of [`LogDir::open_logs`], no clock (callers pass `now`).
+
+mod checked;
+mod checkpoint;
+mod config;
+mod dir;
+mod error;
+mod home;
+mod index;
+mod log;
+mod metadata_file;
+mod names;
+mod scan;
+mod segment;
+mod txn_index;
+
+pub use checkpoint::{CheckpointFormatError, OffsetCheckpoint};
+pub use config::LogConfig;
+pub use dir::{CheckpointKind, FoundPartition, LogDir, LogDirError, LogDirOptions, OpenedLog};
+pub use error::{AppendError, ReadError, StorageError};
+pub use log::{
+    Appended, Cut, DeletedSegments, FileRange, FlushTicket, Log, LogRead, OpenOptions, ReadPlan,
+    RecoveryReport, RetentionReason, TimestampedOffset,
+};
+pub use metadata_file::MetaProperties;
+pub use millstream_partition::AppendOrigin;
+pub use txn_index::AbortedTxn;

@@ -1,0 +1,332 @@
+//! One log directory (`log.dirs`): whose it is, who holds it, which partitions lie in it.
+//!
+//! Key type: [`LogDir`]. It takes the lock `.lock`, reads or writes `meta.properties`, reads the checkpoints of
+//! offsets, opens the logs in parallel, and leaves the marker of a clean stop. Nothing is changed on disk before
+//! the directory is known to be ours.
+
+mod load;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use millstream_base::{TopicPartition, Uuid};
+use millstream_env::fs::{FileLock, Fs, OpenMode};
+
+pub use load::OpenedLog;
+
+use crate::checkpoint::{self, OffsetCheckpoint};
+use crate::error::StorageError;
+use crate::metadata_file::MetaProperties;
+use crate::names;
+
+const META_PROPERTIES: &str = "meta.properties";
+const LOCK: &str = ".lock";
+const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+/// Checkpoints of more bytes than this are not Kafka's.
+const MAX_CHECKPOINT: u64 = 256 << 20;
+
+/// Whose directory is expected.
+#[derive(Clone, Debug)]
+pub struct LogDirOptions {
+    /// The cluster's id; `None` takes what the directory says, and needs `new_cluster_id` for an empty one.
+    pub cluster_id: Option<String>,
+    /// `node.id`.
+    pub node_id: i32,
+    /// For an empty directory: the cluster's id.
+    pub new_cluster_id: String,
+    /// For an empty directory: its own id.
+    pub new_directory_id: Uuid,
+}
+
+/// Why a directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LogDirError {
+    /// Another process has it.
+    #[error("{path} is used by another broker; stop that one, or give this one another --data-dir")]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It holds data, and nothing says whose.
+    #[error(
+        "{path} holds {found} but no meta.properties: it is not a broker's data directory, or that file was lost"
+    )]
+    NotFormatted {
+        /// The directory.
+        path: PathBuf,
+        /// A name found in it.
+        found: String,
+    },
+    /// It belongs to another cluster.
+    #[error(
+        "{path} belongs to cluster {found}, this broker to {expected}; give it another --data-dir"
+    )]
+    OtherCluster {
+        /// The directory.
+        path: PathBuf,
+        /// Its cluster.
+        found: String,
+        /// Ours.
+        expected: String,
+    },
+    /// It belongs to another node.
+    #[error(
+        "{path} belongs to node {found}, this is node {expected}; set node.id or give another --data-dir"
+    )]
+    OtherNode {
+        /// The directory.
+        path: PathBuf,
+        /// Its node.
+        found: i32,
+        /// Ours.
+        expected: i32,
+    },
+    /// The disk.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Which offsets a checkpoint file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckpointKind {
+    /// `recovery-point-offset-checkpoint`: what is on disk.
+    RecoveryPoint,
+    /// `log-start-offset-checkpoint`: starts that are not the first segment's base.
+    LogStart,
+    /// `replication-offset-checkpoint`: high watermarks.
+    HighWatermark,
+    /// `cleaner-offset-checkpoint`: what compaction has seen.
+    Cleaner,
+}
+
+impl CheckpointKind {
+    /// The file's name.
+    pub const fn file_name(self) -> &'static str {
+        match self {
+            Self::RecoveryPoint => "recovery-point-offset-checkpoint",
+            Self::LogStart => "log-start-offset-checkpoint",
+            Self::HighWatermark => "replication-offset-checkpoint",
+            Self::Cleaner => "cleaner-offset-checkpoint",
+        }
+    }
+}
+
+/// A partition's directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundPartition {
+    /// Which partition.
+    pub partition: TopicPartition,
+    /// The directory's path.
+    pub path: PathBuf,
+    /// The topic id of its `partition.metadata`, if that can be read.
+    pub topic_id: Option<Uuid>,
+}
+
+/// An open log directory. Its lock is held for as long as this lives.
+#[derive(Debug)]
+pub struct LogDir {
+    fs: Arc<dyn Fs>,
+    path: PathBuf,
+    meta: MetaProperties,
+    clean: bool,
+    _lock: Box<dyn FileLock>,
+}
+
+impl LogDir {
+    /// Takes the directory at `path`; makes and formats it when it is missing or empty.
+    pub fn open(
+        fs: Arc<dyn Fs>,
+        path: &Path,
+        options: &LogDirOptions,
+    ) -> Result<Self, LogDirError> {
+        let io = |what, path: &Path, e| LogDirError::from(StorageError::io(what, path, e));
+        fs.create_dir_all(path).map_err(|e| io("make directory", path, e))?;
+        let lock_path = path.join(LOCK);
+        let lock = match fs.lock(&lock_path) {
+            Ok(lock) => lock,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                return Err(LogDirError::Locked { path: path.to_owned() });
+            }
+            Err(e) => return Err(io("lock", &lock_path, e)),
+        };
+        let meta = Self::load_meta(&*fs, path, options)?;
+        let marker = path.join(CLEAN_SHUTDOWN);
+        let clean = fs.entry(&marker).map_err(|e| io("look at", &marker, e))?.is_some();
+        Ok(Self { fs, path: path.to_owned(), meta, clean, _lock: lock })
+    }
+
+    fn load_meta(
+        fs: &dyn Fs,
+        path: &Path,
+        options: &LogDirOptions,
+    ) -> Result<MetaProperties, LogDirError> {
+        let file = path.join(META_PROPERTIES);
+        let bytes = match fs.read(&file, 1 << 20) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Self::format(fs, path, options);
+            }
+            Err(e) => return Err(StorageError::io("read", &file, e).into()),
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        let meta = MetaProperties::from_text(&text)
+            .map_err(|problem| StorageError::invalid(&file, problem))?;
+        if let Some(expected) = options.cluster_id.as_ref().filter(|id| **id != meta.cluster_id) {
+            return Err(LogDirError::OtherCluster {
+                path: path.to_owned(),
+                found: meta.cluster_id,
+                expected: expected.clone(),
+            });
+        }
+        match meta.node_id {
+            Some(found) if found != options.node_id => Err(LogDirError::OtherNode {
+                path: path.to_owned(),
+                found,
+                expected: options.node_id,
+            }),
+            _ => Ok(meta),
+        }
+    }
+
+    /// Makes an empty directory ours.
+    fn format(
+        fs: &dyn Fs,
+        path: &Path,
+        options: &LogDirOptions,
+    ) -> Result<MetaProperties, LogDirError> {
+        let entries = fs.list(path).map_err(|e| StorageError::io("list", path, e))?;
+        let harmless = [LOCK, "lost+found", "meta.properties.tmp"];
+        if let Some(entry) = entries.iter().find(|e| !harmless.contains(&e.name.as_str())) {
+            let found = entry.name.clone();
+            return Err(LogDirError::NotFormatted { path: path.to_owned(), found });
+        }
+        let cluster_id = options.cluster_id.clone().unwrap_or(options.new_cluster_id.clone());
+        let meta = MetaProperties {
+            cluster_id,
+            node_id: Some(options.node_id),
+            directory_id: Some(options.new_directory_id),
+        };
+        let file = path.join(META_PROPERTIES);
+        fs.write_atomically(&file, meta.to_text().as_bytes())
+            .map_err(|e| StorageError::io("write", &file, e))?;
+        Ok(meta)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file system that it lies in.
+    pub const fn fs(&self) -> &Arc<dyn Fs> {
+        &self.fs
+    }
+
+    /// Whose it is.
+    pub const fn meta(&self) -> &MetaProperties {
+        &self.meta
+    }
+
+    /// Whether the broker that held it before stopped cleanly.
+    pub const fn was_clean(&self) -> bool {
+        self.clean
+    }
+
+    /// Bytes that may still be written, and bytes in all.
+    pub fn space(&self) -> Result<(u64, u64), StorageError> {
+        let io = |e| StorageError::io("look at", &self.path, e);
+        let free = self.fs.free_bytes(&self.path).map_err(io)?;
+        Ok((free, self.fs.total_bytes(&self.path).map_err(io)?))
+    }
+
+    /// Reads a checkpoint; empty when there is none.
+    ///
+    /// # Errors
+    /// [`StorageError::Invalid`] when it cannot be understood.
+    pub fn read_checkpoint(&self, kind: CheckpointKind) -> Result<OffsetCheckpoint, StorageError> {
+        let path = self.path.join(kind.file_name());
+        match self.fs.read(&path, MAX_CHECKPOINT) {
+            Ok(bytes) => checkpoint::from_text(&String::from_utf8_lossy(&bytes))
+                .map_err(|problem| StorageError::invalid(&path, problem)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(OffsetCheckpoint::new()),
+            Err(e) => Err(StorageError::io("read", &path, e)),
+        }
+    }
+
+    /// Replaces a checkpoint as a whole, synced.
+    pub fn write_checkpoint(
+        &self,
+        kind: CheckpointKind,
+        offsets: &OffsetCheckpoint,
+    ) -> Result<(), StorageError> {
+        let path = self.path.join(kind.file_name());
+        let text = checkpoint::to_text(offsets);
+        self.fs
+            .write_atomically(&path, text.as_bytes())
+            .map_err(|e| StorageError::io("write", &path, e))
+    }
+
+    /// Leaves the marker of a clean stop, after all logs are closed and the checkpoints are written.
+    pub fn mark_clean(&self, broker_epoch: i64) -> Result<(), StorageError> {
+        let path = self.path.join(CLEAN_SHUTDOWN);
+        let text = format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}");
+        self.fs
+            .write_atomically(&path, text.as_bytes())
+            .map_err(|e| StorageError::io("write", &path, e))
+    }
+
+    /// The partitions that lie here, ordered by name.
+    pub fn partitions(&self) -> Result<Vec<FoundPartition>, StorageError> {
+        let mut found = Vec::new();
+        for name in self.directories()? {
+            if let Some(partition) = names::parse_partition_dir(&name) {
+                let path = self.path.join(&name);
+                let topic_id = load::topic_id(&*self.fs, &path);
+                found.push(FoundPartition { partition, path, topic_id });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Directories of deleted partitions that are still to be removed.
+    pub fn deleted_partitions(&self) -> Result<Vec<PathBuf>, StorageError> {
+        let names = self.directories()?.into_iter();
+        Ok(names.filter(|n| is_delete_dir(n)).map(|n| self.path.join(n)).collect())
+    }
+
+    /// Removes a directory that [`crate::Log::rename_for_delete`] or [`LogDir::deleted_partitions`] named. Waits for
+    /// the disk. Refuses any other path.
+    pub fn remove_deleted(&self, path: &Path) -> Result<(), StorageError> {
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        if path.parent() != Some(&self.path) || !is_delete_dir(&name) {
+            return Err(StorageError::invalid(path, "is not a deleted partition's directory"));
+        }
+        match self.fs.remove_dir_all(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(StorageError::io("remove", path, e))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the directory can still be written to; asked after a storage error.
+    pub fn probe(&self) -> Result<(), StorageError> {
+        let path = self.path.join(LOCK);
+        let file = self.fs.open(&path, OpenMode::Write);
+        file.map(drop).map_err(|e| StorageError::io("open", &path, e))
+    }
+
+    fn directories(&self) -> Result<Vec<String>, StorageError> {
+        let entries = self.fs.list(&self.path);
+        let entries = entries.map_err(|e| StorageError::io("list", &self.path, e))?;
+        Ok(entries.into_iter().filter(|e| e.is_dir).map(|e| e.name).collect())
+    }
+}
+
+/// `topic-partition.uuid-delete`.
+fn is_delete_dir(name: &str) -> bool {
+    name.strip_suffix(names::DELETE_DIR)
+        .and_then(|rest| rest.rsplit_once('.'))
+        .is_some_and(|(_, id)| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()))
+}

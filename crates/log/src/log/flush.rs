@@ -1,0 +1,177 @@
+//! Syncing to disk, apart from the log's lock.
+//!
+//! Key type: [`FlushTicket`]. Take a ticket under the lock, [`FlushTicket::run`] it anywhere, hand the result to
+//! [`Log::complete_flush`] under the lock. One ticket covers every append before it, so that appends which wait
+//! while one runs share the next (group commit).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use millstream_base::{Offset, TimestampMs};
+use millstream_env::fs::OpenMode;
+
+use super::Log;
+use crate::error::StorageError;
+use crate::home::Home;
+use crate::names;
+use crate::segment::Segment;
+
+/// What must be synced so that everything below [`FlushTicket::upto`] is on disk.
+#[derive(Debug)]
+pub struct FlushTicket {
+    home: Arc<Home>,
+    segments: Vec<(Arc<Segment>, bool)>,
+    epochs: Option<String>,
+    names: bool,
+    upto: i64,
+}
+
+impl FlushTicket {
+    /// Appends below this offset are covered.
+    pub const fn upto(&self) -> Offset {
+        Offset(self.upto)
+    }
+
+    /// Syncs. Waits for the disk: not for an async thread, and not under the log's lock.
+    pub fn run(&self) -> Result<(), StorageError> {
+        for (segment, sealed) in &self.segments {
+            if segment.size() == 0 {
+                continue;
+            }
+            sync_file(&self.home, &segment.path(names::LOG), Some(segment))?;
+            if *sealed {
+                for suffix in [names::INDEX, names::TIME_INDEX, names::TXN_INDEX] {
+                    sync_file(&self.home, &segment.path(suffix), None)?;
+                }
+            }
+        }
+        if let Some(text) = &self.epochs {
+            let path = self.home.file(names::EPOCHS);
+            let written = self.home.fs.write_atomically(&path, text.as_bytes());
+            written.map_err(|e| StorageError::io("write", &path, e))?;
+        }
+        if self.names {
+            self.sync_names()?;
+        }
+        Ok(())
+    }
+
+    fn sync_names(&self) -> Result<(), StorageError> {
+        sync_file(&self.home, &self.home.file(names::PARTITION_METADATA), None)?;
+        let path = self.home.path();
+        let above = path.parent().map(PathBuf::from);
+        for dir in [Some(path.to_path_buf()), above].into_iter().flatten() {
+            self.home.fs.sync_dir(&dir).map_err(|e| StorageError::io("sync", &dir, e))?;
+        }
+        Ok(())
+    }
+}
+
+/// Syncs a file; one that is gone (deleted or never made) needs none.
+fn sync_file(
+    home: &Home,
+    path: &std::path::Path,
+    segment: Option<&Segment>,
+) -> Result<(), StorageError> {
+    let file = match segment {
+        Some(segment) => segment.log_file(),
+        None => home.fs.open(path, OpenMode::Read).map_err(|e| StorageError::io("open", path, e)),
+    };
+    match file {
+        Ok(file) => file.sync_data().map_err(|e| StorageError::io("sync", path, e)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+impl Log {
+    /// How many records are not known to be on disk.
+    pub const fn unflushed_records(&self) -> i64 {
+        self.end - self.recovery_point
+    }
+
+    /// Whether `flush.ms` asks for a sync now. Ask now and then.
+    pub fn flush_due(&self, now: TimestampMs) -> bool {
+        let waited = self.unflushed_since_ms.map(|since| now.get().saturating_sub(since));
+        self.unflushed_records() > 0 && waited.is_some_and(|ms| ms >= self.config.flush_ms)
+    }
+
+    /// A ticket for everything appended so far; `None` when all of it is on disk.
+    ///
+    /// # Errors
+    /// [`StorageError::Offline`].
+    pub fn prepare_flush(&mut self) -> Result<Option<FlushTicket>, StorageError> {
+        self.ticket_upto(self.end, false)
+    }
+
+    /// A ticket for the sealed segments alone: what a roll leaves behind. The active segment goes on unsynced, as
+    /// Kafka does it.
+    pub fn prepare_flush_sealed(&mut self) -> Result<Option<FlushTicket>, StorageError> {
+        self.ticket_upto(self.active().base, false)
+    }
+
+    pub(super) fn ticket_upto(
+        &mut self,
+        upto: i64,
+        settled: bool,
+    ) -> Result<Option<FlushTicket>, StorageError> {
+        self.check_online()?;
+        if upto <= self.recovery_point && !(settled && self.epochs_dirty) {
+            return Ok(None);
+        }
+        let first = self.segment_index(self.recovery_point);
+        let last = self.segments.len() - 1;
+        let segments = self.segments.iter().enumerate().skip(first);
+        let segments = segments
+            .filter(|(_, s)| s.base < upto)
+            .map(|(at, s)| (Arc::clone(s), settled || at < last))
+            .collect();
+        let epochs = std::mem::take(&mut self.epochs_dirty).then(|| self.epochs.to_text());
+        let names = std::mem::take(&mut self.names_dirty);
+        Ok(Some(FlushTicket { home: Arc::clone(&self.home), segments, epochs, names, upto }))
+    }
+
+    /// Takes the outcome of a ticket. After a failed sync nothing is known of the pages that were not written, so
+    /// the log goes offline, as it must: a second sync would report success.
+    pub fn complete_flush(
+        &mut self,
+        ticket: &FlushTicket,
+        outcome: Result<(), StorageError>,
+    ) -> Result<Offset, StorageError> {
+        if let Err(error) = outcome {
+            self.go_offline(&format!("a sync failed: {error}"));
+            return Err(error);
+        }
+        self.recovery_point = self.recovery_point.max(ticket.upto.min(self.end));
+        if self.recovery_point >= self.end {
+            self.unflushed_since_ms = None;
+        }
+        Ok(Offset(self.recovery_point))
+    }
+
+    /// Syncs everything, waiting for it under the caller's lock.
+    pub fn flush(&mut self) -> Result<Offset, StorageError> {
+        match self.prepare_flush()? {
+            None => Ok(Offset(self.recovery_point)),
+            Some(ticket) => {
+                let outcome = ticket.run();
+                self.complete_flush(&ticket, outcome)
+            }
+        }
+    }
+
+    /// Makes the log ready for a start without recovery: indexes, producer snapshot and epochs written,
+    /// everything synced. Returns the recovery point, for the checkpoint.
+    pub fn close(&mut self) -> Result<Offset, StorageError> {
+        self.check_online()?;
+        self.active().settle_indexes()?;
+        if self.end > self.start || !self.producers.is_empty() {
+            self.write_snapshot(self.end)?;
+        }
+        if let Some(ticket) = self.ticket_upto(self.end, true)? {
+            let outcome = ticket.run();
+            self.complete_flush(&ticket, outcome)?;
+        }
+        Ok(Offset(self.recovery_point))
+    }
+}

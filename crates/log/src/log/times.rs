@@ -1,0 +1,118 @@
+//! Looking offsets up by timestamp, exactly.
+
+use millstream_base::{LeaderEpoch, Offset, TimestampMs};
+use millstream_records::{BatchHeader, BatchView, RecordsError, Scratch};
+
+use super::Log;
+use crate::error::{ReadError, StorageError};
+use crate::names;
+use crate::scan::Scanner;
+use crate::segment::Segment;
+
+/// Bytes that a search reads at once.
+const BLOCK: usize = 64 * 1024;
+
+/// A record found by its timestamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimestampedOffset {
+    /// The record's timestamp.
+    pub timestamp: TimestampMs,
+    /// The record's offset.
+    pub offset: Offset,
+    /// The leader epoch of its batch.
+    pub leader_epoch: LeaderEpoch,
+}
+
+impl Log {
+    /// The first record, in offset order from the log's start, whose timestamp is at least `timestamp`.
+    /// May wait for the disk.
+    pub fn offset_for_timestamp(
+        &self,
+        timestamp: TimestampMs,
+    ) -> Result<Option<TimestampedOffset>, ReadError> {
+        self.check_online()?;
+        let first = self.segment_index(self.start);
+        for segment in self.segments.get(first..).unwrap_or_default() {
+            if segment.size() == 0 || segment.max_timestamp()?.0 < timestamp.get() {
+                continue;
+            }
+            let from = segment.offset_before_timestamp(timestamp.get())?.max(self.start);
+            let found = search(segment, from, |h| h.max_timestamp >= timestamp, |t| t >= timestamp);
+            if let Some(found) = found? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The record with the largest timestamp, the first of them (ListOffsets with -3). May wait for the disk.
+    pub fn max_timestamp_offset(&self) -> Result<Option<TimestampedOffset>, ReadError> {
+        self.check_online()?;
+        let mut best: Option<(i64, &Segment)> = None;
+        let first = self.segment_index(self.start);
+        for segment in self.segments.get(first..).unwrap_or_default() {
+            let (timestamp, _) = segment.max_timestamp()?;
+            if timestamp >= 0 && best.is_none_or(|(largest, _)| timestamp > largest) {
+                best = Some((timestamp, segment));
+            }
+        }
+        match best {
+            None => Ok(None),
+            Some((timestamp, segment)) => {
+                let wanted = TimestampMs(timestamp);
+                let from = segment.offset_before_timestamp(timestamp)?.max(self.start);
+                search(segment, from, |h| h.max_timestamp >= wanted, |t| t >= wanted)
+            }
+        }
+    }
+}
+
+/// The first record at or after `from` whose timestamp is `wanted`, among the batches that `may` have one.
+fn search(
+    segment: &Segment,
+    from: i64,
+    may: impl Fn(&BatchHeader) -> bool,
+    wanted: impl Fn(TimestampMs) -> bool,
+) -> Result<Option<TimestampedOffset>, ReadError> {
+    let end = segment.size();
+    let Some(place) = segment.find(from, end)? else { return Ok(None) };
+    let file = segment.log_file()?;
+    let mut scanner = Scanner::new(&*file, place.position, end, BLOCK);
+    let mut scratch = Scratch::default();
+    while let Some((position, header)) = scanner.next().map_err(|e| segment.scan_error(e))? {
+        if !may(&header) {
+            continue;
+        }
+        let mut bytes = vec![0; header.size_bytes()];
+        let read = file.read_exact_at(&mut bytes, position);
+        read.map_err(|e| StorageError::io("read", &segment.path(names::LOG), e))?;
+        let view = BatchView::parse(&bytes).and_then(|view| view.check_crc().map(|()| view));
+        let view = view.map_err(|source| ReadError::Corrupt {
+            path: segment.path(names::LOG),
+            position,
+            source,
+        })?;
+        let found = first_record(&view, &mut scratch, from, &wanted)
+            .map_err(|e| StorageError::invalid(&segment.path(names::LOG), e))?;
+        if let Some((timestamp, offset)) = found {
+            let leader_epoch = header.partition_leader_epoch;
+            return Ok(Some(TimestampedOffset { timestamp, offset, leader_epoch }));
+        }
+    }
+    Ok(None)
+}
+
+fn first_record(
+    view: &BatchView<'_>,
+    scratch: &mut Scratch,
+    from: i64,
+    wanted: impl Fn(TimestampMs) -> bool,
+) -> Result<Option<(TimestampMs, Offset)>, RecordsError> {
+    for record in view.records(scratch)? {
+        let record = record?;
+        if record.offset.get() >= from && wanted(record.timestamp) {
+            return Ok(Some((record.timestamp, record.offset)));
+        }
+    }
+    Ok(None)
+}
