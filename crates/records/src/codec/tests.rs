@@ -1,3 +1,5 @@
+//! Round trips, bounds, damage and the frames that other clients write.
+
 //! Every codec, forth and back, and against broken input.
 
 use super::*;
