@@ -54,6 +54,15 @@ pub enum ConfigError {
         /// What to do instead.
         advice: &'static str,
     },
+    /// The same, with the line of the file that says it.
+    #[error("line {line}: {error}")]
+    AtLine {
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
+        #[source]
+        error: Box<ConfigError>,
+    },
     /// Two settings contradict each other, or a value fits its bounds but cannot work.
     #[error("{0}")]
     Conflict(String),

@@ -13,7 +13,14 @@ use thiserror::Error;
 /// What a properties file says, and what was set over it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerProperties {
-    values: BTreeMap<String, String>,
+    values: BTreeMap<String, Entry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    value: String,
+    /// Where the file says it; none for what was set over the file.
+    line: Option<usize>,
 }
 
 /// Why a text is not a properties file or an override not `name=value`.
@@ -55,14 +62,14 @@ impl ServerProperties {
                 return Err(PropertiesError::NoName { line, separator: separator.unwrap_or('=') });
             }
             let value = read_rest(&mut chars, line)?;
-            values.insert(name, value);
+            values.insert(name, Entry { value, line: Some(line) });
         }
         Ok(Self { values })
     }
 
     /// Sets `name` to `value`, over what the file says.
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
-        self.values.insert(name.into(), value.into());
+        self.values.insert(name.into(), Entry { value: value.into(), line: None });
     }
 
     /// Sets what an override of the form `name=value` says.
@@ -82,12 +89,18 @@ impl ServerProperties {
     /// The value of `name`, if it is set.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(String::as_str)
+        self.values.get(name).map(|entry| entry.value.as_str())
+    }
+
+    /// The line of the file that sets `name`; `None` when the file does not, or was overridden.
+    #[must_use]
+    pub fn line(&self, name: &str) -> Option<usize> {
+        self.values.get(name)?.line
     }
 
     /// All names and values, in the order of the names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.values.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.values.iter().map(|(name, entry)| (name.as_str(), entry.value.as_str()))
     }
 }
 

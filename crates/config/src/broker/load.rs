@@ -54,7 +54,10 @@ pub(super) fn judge_static(properties: &ServerProperties) -> Result<Loaded, Conf
     let mut errors = Vec::new();
     for (name, text) in properties.iter() {
         if let Err(error) = judge_one(name, text, &mut loaded) {
-            errors.push(error);
+            errors.push(match properties.line(name) {
+                Some(line) => ConfigError::AtLine { line, error: Box::new(error) },
+                None => error,
+            });
         }
     }
     if errors.is_empty() { Ok(loaded) } else { Err(ConfigErrors(errors)) }

@@ -8,8 +8,13 @@ use crate::topic::{CompressionType, TimestampType};
 use crate::{Scope, settings};
 use proptest::prelude::*;
 
+/// Loads what a file says; lines in messages are left out unless a test asks for them.
 fn load(text: &str) -> Result<BrokerConfig, String> {
-    let properties = ServerProperties::parse(text).unwrap();
+    let file = ServerProperties::parse(text).unwrap();
+    let mut properties = ServerProperties::default();
+    for (name, value) in file.iter() {
+        properties.set(name, value);
+    }
     BrokerConfig::load(&properties).map_err(|errors| errors.to_string())
 }
 
@@ -125,6 +130,18 @@ fn what_is_wrong_is_said_all_at_once() {
         "`log.retention.hours=0` is not valid: it takes at least 1, or -1 for no limit",
     );
     refused("node.id=1\nbroker.id=2", "`node.id=1` and `broker.id=2` differ: keep `node.id` alone");
+}
+
+#[test]
+fn what_is_wrong_in_a_file_is_said_with_its_line() {
+    let mut properties =
+        ServerProperties::parse("# c\nnum.partitions=0\nnum.io.threads=x").unwrap();
+    properties.set("num.io.threads", "y");
+    assert_eq!(
+        BrokerConfig::load(&properties).unwrap_err().to_string(),
+        "`num.io.threads=y` is not valid: it takes an int, at least 1\n\
+         line 2: `num.partitions=0` is not valid: it takes an int, at least 1"
+    );
 }
 
 #[test]
