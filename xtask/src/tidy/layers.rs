@@ -108,9 +108,10 @@ fn check_package(tree: &Tree, package: &Value, report: &mut Report) {
     }
 }
 
-/// Tests may use the test kit, and a crate's tests may name the crate itself.
+/// Tests may use the test kit, any crate further down, and the crate itself.
 fn is_dev_edge(name: &str, on: &str) -> bool {
-    on == "testkit" || on == name
+    let height = |wanted: &str| ALLOWED.iter().position(|(krate, _)| *krate == wanted);
+    on == "testkit" || on == name || height(on) < height(name)
 }
 
 fn line_of(tree: &Tree, manifest: &str, dependency: &str) -> usize {
@@ -163,6 +164,8 @@ mod tests {
         assert_eq!(found(package("log", "env", Value::Null)), 0);
         assert_eq!(found(package("log", "broker", Value::Null)), 1);
         assert_eq!(found(package("base", "wire", "dev".into())), 1);
+        assert_eq!(found(package("quorum", "config", "dev".into())), 0);
+        assert_eq!(found(package("quorum", "config", Value::Null)), 1);
         assert_eq!(found(package("broker", "testkit", "dev".into())), 0);
         assert_eq!(found(package("broker", "testkit", Value::Null)), 1);
         assert_eq!(found(package("newcomer", "base", Value::Null)), 1);

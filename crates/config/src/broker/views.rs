@@ -31,7 +31,6 @@ view! {
         max_connections: i32 = "max.connections",
         max_connections_per_ip: i32 = "max.connections.per.ip",
         max_connections_per_ip_overrides: String = "max.connections.per.ip.overrides",
-        max_connection_creation_rate: i32 = "max.connection.creation.rate",
         queued_max_requests: i32 = "queued.max.requests",
         queued_max_request_bytes: i64 = "queued.max.request.bytes",
     }
@@ -41,7 +40,6 @@ view! {
     /// What all logs of the broker share; what differs by topic is in [`TopicConfig`](crate::TopicConfig).
     LogConfig {
         retention_check_interval_ms: i64 = "log.retention.check.interval.ms",
-        initial_task_delay_ms: i64 = "log.initial.task.delay.ms",
         flush_scheduler_interval_ms: i64 = "log.flush.scheduler.interval.ms",
         flush_offset_checkpoint_interval_ms: i32 = "log.flush.offset.checkpoint.interval.ms",
         flush_start_offset_checkpoint_interval_ms: i32 = "log.flush.start.offset.checkpoint.interval.ms",

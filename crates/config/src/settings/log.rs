@@ -60,7 +60,7 @@ settings! {
         "Bytes of a log between two entries of its offset index.";
     Int "log.index.size.max.bytes" = "10485760", Valid::AtLeast(4), Medium, ClusterWide, Status::Acts,
         "Largest offset index.";
-    Long "log.initial.task.delay.ms" = "30000", Valid::AtLeast(0), Low, ReadOnly, Status::Acts,
+    Long "log.initial.task.delay.ms" = "30000", Valid::AtLeast(0), Low, ReadOnly, Status::NoMeaning,
         "How long after the start background work on logs begins." @internal;
     Long "log.message.timestamp.after.max.ms" = "3600000", Valid::AtLeast(0), Medium, ClusterWide, Status::Acts,
         "How far ahead of the broker's clock a record's timestamp may be.";

@@ -1,7 +1,7 @@
 //! Listeners, sockets and connections.
 
 use crate::setting::{Status, Valid};
-use crate::settings::settings;
+use crate::settings::{parts, settings};
 
 settings! {
     ROWS: Broker, "Network";
@@ -16,7 +16,7 @@ settings! {
         "What is spoken on each listener, as NAME:PROTOCOL pairs. Controller listeners are plain unless the map is set.";
     List "listeners" = "PLAINTEXT://:9092", Valid::Any, High, PerBroker, Status::ActsAtStart,
         "Where the broker listens, as NAME://HOST:PORT; without a host on all interfaces.";
-    Int "max.connection.creation.rate" = "2147483647", Valid::AtLeast(0), Medium, ClusterWide, Status::Acts,
+    Int "max.connection.creation.rate" = "2147483647", Valid::AtLeast(0), Medium, ClusterWide, Status::NotYet(parts::QUOTAS),
         "Most new connections in a second.";
     Int "max.connections" = "2147483647", Valid::AtLeast(0), Medium, ClusterWide, Status::Acts,
         "Most connections at a time.";
