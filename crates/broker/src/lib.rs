@@ -1,1 +1,25 @@
-//! Connections, dispatch, one file per API, delayed operations.
+//! The broker: listeners, dispatch, one file per API, hosted replicas and coordinators.
+//!
+//! Key types: [`start`] and [`Running`] (what the command line uses), `Broker` (what all connections share), `RequestContext` (what a
+//! handler gets), `Partition` (a hosted replica). The way of a request: `server::connection` -> `dispatch` -> `handlers::*`. No handler
+//! knows a socket; nothing here blocks an async thread on fsync or a cold read.
+
+mod apis;
+mod authorizer;
+mod broker;
+mod context;
+mod dispatch;
+mod features;
+mod fetch;
+mod handlers;
+mod header;
+mod housekeeping;
+mod replica;
+mod server;
+mod settings;
+mod start;
+mod topic_rules;
+
+pub use authorizer::{AllowAll, Authorizer, Operation, Principal, Resource};
+pub use broker::{BoundListener, Broker};
+pub use start::{Running, StartError, start};

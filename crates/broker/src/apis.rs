@@ -1,0 +1,58 @@
+//! The one list of what is served: ApiVersions advertises it and dispatch checks against it.
+
+use std::ops::RangeInclusive;
+
+use millstream_wire::ApiKey;
+use millstream_wire::messages::api_versions::ApiVersion;
+
+/// Each served API with the versions that work.
+pub(crate) const SUPPORTED: &[(ApiKey, RangeInclusive<i16>)] = &[
+    (ApiKey::Produce, 3..=13),
+    (ApiKey::Fetch, 4..=18),
+    (ApiKey::ListOffsets, 1..=11),
+    (ApiKey::ApiVersions, 0..=5),
+    (ApiKey::DeleteRecords, 0..=2),
+    (ApiKey::OffsetForLeaderEpoch, 2..=4),
+    (ApiKey::DescribeLogDirs, 1..=5),
+];
+
+/// Whether `api` is served at `version`.
+pub(crate) fn serves(api: ApiKey, version: i16) -> bool {
+    SUPPORTED.iter().any(|(served, versions)| *served == api && versions.contains(&version))
+}
+
+/// The list as ApiVersions gives it.
+///
+/// Produce is said to begin at 0, although 0 to 2 are refused: older librdkafka asks for exactly that and sends
+/// everything uncompressed when it is not there (KAFKA-18659).
+pub(crate) fn advertised() -> Vec<ApiVersion> {
+    SUPPORTED
+        .iter()
+        .map(|(api, versions)| ApiVersion {
+            api_key: api.code(),
+            min_version: if *api == ApiKey::Produce { 0 } else { *versions.start() },
+            max_version: *versions.end(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_versions_that_the_codec_knows_are_served() {
+        for &(api, ref versions) in SUPPORTED {
+            assert!(*versions.start() >= api.min(), "{api:?}");
+            assert!(*versions.end() <= api.latest_stable(), "{api:?}");
+        }
+    }
+
+    #[test]
+    fn produce_is_advertised_from_zero_and_served_from_three() {
+        let produce = advertised().into_iter().find(|api| api.api_key == 0).unwrap();
+        assert_eq!((produce.min_version, produce.max_version), (0, 13));
+        assert!(!serves(ApiKey::Produce, 2));
+        assert!(serves(ApiKey::Produce, 3));
+    }
+}

@@ -1,0 +1,119 @@
+//! The broker as a whole: what its parts share, how it starts and how it stops.
+//!
+//! Key types: [`Broker`] (shared by every connection) and [`Running`] (a started broker, to be stopped). Start order: directories
+//! checked and locked, logs recovered, metadata replayed, replicas hosted, coordinators loading, listeners open. Stop
+//! is the reverse; a log that was closed needs no recovery.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use millstream_base::{NodeId, Uuid};
+use millstream_config::BrokerConfig;
+use millstream_env::clock::Clock;
+use millstream_env::random::Random;
+use millstream_metadata::ClusterImage;
+use millstream_quorum::{Identity, Quorum};
+
+use crate::authorizer::{AllowAll, Authorizer};
+use crate::fetch::SessionCache;
+use crate::replica::Replicas;
+
+/// What a listener is bound to.
+#[derive(Debug, Clone)]
+pub struct BoundListener {
+    /// Its name in the settings.
+    pub name: Arc<str>,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// What all connections share.
+#[derive(Debug)]
+pub struct Broker {
+    pub(crate) parts: Parts,
+    sessions: SessionCache,
+    authorizer: Box<dyn Authorizer>,
+}
+
+/// What a broker is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub node_id: NodeId,
+    pub identity: Identity,
+    pub config: Arc<ArcSwap<BrokerConfig>>,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    pub quorum: Quorum,
+    pub replicas: Arc<Replicas>,
+}
+
+impl Broker {
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        let slots = parts.config.load().node.max_incremental_fetch_session_cache_slots;
+        let sessions = SessionCache::new(usize::try_from(slots).unwrap_or_default());
+        Arc::new(Self { parts, sessions, authorizer: Box::new(AllowAll) })
+    }
+
+    /// This broker's id.
+    pub(crate) fn node_id(&self) -> NodeId {
+        self.parts.node_id
+    }
+
+    /// The cluster's id.
+    pub(crate) fn cluster_id(&self) -> &str {
+        &self.parts.identity.cluster_id
+    }
+
+    /// The data directories and their ids.
+    pub(crate) fn directories(&self) -> &[(PathBuf, Uuid)] {
+        &self.parts.identity.directories
+    }
+
+    /// The settings as they are now, run-time changes included.
+    pub(crate) fn config(&self) -> Guard<Arc<BrokerConfig>> {
+        self.parts.config.load()
+    }
+
+    /// The wall clock and the monotonic one.
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.parts.clock
+    }
+
+    /// Random ids.
+    pub(crate) fn random(&self) -> &dyn Random {
+        &*self.parts.random
+    }
+
+    /// The cluster's metadata, to change it.
+    pub(crate) fn quorum(&self) -> &Quorum {
+        &self.parts.quorum
+    }
+
+    /// The cluster's metadata, to read it.
+    pub(crate) fn image(&self) -> Arc<ClusterImage> {
+        self.parts.quorum.image()
+    }
+
+    /// The partitions hosted here.
+    pub(crate) fn replicas(&self) -> &Arc<Replicas> {
+        &self.parts.replicas
+    }
+
+    /// Incremental fetch sessions.
+    pub(crate) fn fetch_sessions(&self) -> &SessionCache {
+        &self.sessions
+    }
+
+    /// Who decides what a principal may do.
+    pub(crate) fn authorizer(&self) -> &dyn Authorizer {
+        &*self.authorizer
+    }
+
+    /// Whether a client that expects this cluster and node has come to the right place (KIP-1242).
+    pub(crate) fn is_meant(&self, cluster_id: Option<&str>, node_id: i32) -> bool {
+        cluster_id.is_none_or(|id| id == self.cluster_id())
+            && (node_id < 0 || node_id == self.node_id().get())
+    }
+}

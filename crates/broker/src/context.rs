@@ -1,0 +1,115 @@
+//! What a handler knows about where a request comes from.
+//!
+//! Key types: [`ConnectionContext`] (one a connection), [`RequestContext`] (one a request). Every handler asks
+//! [`RequestContext::allows`] before it acts.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use millstream_wire::{ApiKey, Str};
+use parking_lot::Mutex;
+
+use crate::authorizer::{Operation, Principal, Resource};
+use crate::broker::Broker;
+
+/// The bounds that hold for one connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ConnectionLimits {
+    /// `socket.request.max.bytes`.
+    pub request_max_bytes: usize,
+    /// `connections.max.idle.ms`; `None` for no limit.
+    pub max_idle: Option<Duration>,
+}
+
+/// What is true of a connection for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct ConnectionInfo {
+    /// Who is at the other end.
+    pub principal: Principal,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The address that the client dialled.
+    pub local: SocketAddr,
+    /// The name of the listener that accepted the connection.
+    pub listener: Arc<str>,
+    /// What the client calls its software (ApiVersions v3+).
+    pub software: OnceLock<(String, String)>,
+    limits: ConnectionLimits,
+    client_id: Mutex<Option<Str>>,
+}
+
+/// A connection as dispatch sees it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct ConnectionContext {
+    /// The broker that serves it.
+    pub broker: Arc<Broker>,
+    /// Where it comes from.
+    pub info: Arc<ConnectionInfo>,
+}
+
+impl ConnectionContext {
+    /// The context of a connection from `peer` that was accepted at `local` by `listener`.
+    pub(crate) fn new(
+        broker: Arc<Broker>,
+        listener: Arc<str>,
+        peer: SocketAddr,
+        local: SocketAddr,
+        limits: ConnectionLimits,
+    ) -> Self {
+        let info = ConnectionInfo {
+            principal: Principal::anonymous(),
+            peer,
+            local,
+            listener,
+            software: OnceLock::new(),
+            limits,
+            client_id: Mutex::new(None),
+        };
+        Self { broker, info: Arc::new(info) }
+    }
+
+    /// The connection's bounds.
+    pub(crate) fn limits(&self) -> ConnectionLimits {
+        self.info.limits
+    }
+
+    /// What the client calls itself, copied once a connection and not once a request.
+    pub(crate) fn keep_client_id(&self, now: Option<&str>) -> Option<Str> {
+        let mut known = self.info.client_id.lock();
+        if known.as_deref() != now {
+            *known = now.map(Str::from);
+        }
+        known.clone()
+    }
+}
+
+/// One request's surroundings. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestContext {
+    /// The broker.
+    pub broker: Arc<Broker>,
+    /// The connection.
+    pub connection: Arc<ConnectionInfo>,
+    /// Which API was called.
+    pub api: ApiKey,
+    /// At which version.
+    pub version: i16,
+    /// What the answer must carry, so that the client knows its request again.
+    pub correlation_id: i32,
+    /// What the client calls itself.
+    pub client_id: Option<Str>,
+}
+
+impl RequestContext {
+    /// Whether the request's principal may do this.
+    pub(crate) fn allows(&self, operation: Operation, resource: Resource<'_>) -> bool {
+        let who = &self.connection.principal;
+        self.broker.authorizer().allows(who, self.connection.peer.ip(), operation, resource)
+    }
+
+    /// The client's name for itself, empty when it gives none.
+    pub(crate) fn client_id(&self) -> &str {
+        self.client_id.as_deref().unwrap_or_default()
+    }
+}

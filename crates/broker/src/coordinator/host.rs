@@ -1,0 +1,322 @@
+//! All shards of this broker, and the one task that keeps their time.
+//!
+//! Key type: [`GroupCoordinator`]. Which shards there are follows the cluster image ([`GroupCoordinator::refresh`]); a
+//! request finds its shard by the hash of its group id, without a lock.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use millstream_base::{ErrorCode, NodeId, PartitionIndex};
+use millstream_config::BrokerConfig;
+use millstream_env::clock::Clock;
+use millstream_env::random::Random;
+use millstream_env::task;
+use millstream_groups::{
+    Decided, GroupConfig, JoinGroup, JoinResponse, Now, RequestToken, Response, Shard, SyncGroup,
+    SyncResponse,
+};
+use millstream_metadata::ClusterImage;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+use tracing::warn;
+
+use super::partition_of;
+use super::shard::{HostedShard, NEVER, Written};
+use crate::replica::Partition;
+use crate::topic_rules::OFFSETS_TOPIC;
+
+/// By partition of `__consumer_offsets`; `None` where another broker leads. Empty while the topic does not exist.
+type Slots = Vec<Option<Arc<HostedShard>>>;
+
+/// The group coordinator of this broker.
+#[derive(Debug)]
+pub(crate) struct GroupCoordinator {
+    me: NodeId,
+    config: Arc<ArcSwap<BrokerConfig>>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    slots: ArcSwap<Slots>,
+    /// One refresh at a time.
+    refreshing: Mutex<()>,
+    /// Until when the timer task sleeps, on the monotonic clock.
+    sleeps_until_ms: AtomicI64,
+    wake: Arc<Notify>,
+}
+
+impl GroupCoordinator {
+    /// A coordinator without shards; [`GroupCoordinator::refresh`] gives it some.
+    pub(crate) fn new(
+        me: NodeId,
+        config: Arc<ArcSwap<BrokerConfig>>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            me,
+            config,
+            clock,
+            random,
+            slots: ArcSwap::default(),
+            refreshing: Mutex::new(()),
+            sleeps_until_ms: AtomicI64::new(NEVER),
+            wake: Arc::new(Notify::new()),
+        })
+    }
+
+    /// Starts the task that drives the timers. It ends with the coordinator.
+    pub(crate) fn start_timers(self: &Arc<Self>) {
+        task::spawn(keep_time(Arc::downgrade(self), Arc::clone(&self.wake)));
+    }
+
+    /// Both clocks.
+    pub(crate) fn now(&self) -> Now {
+        let mono_ms = i64::try_from(self.clock.monotonic().as_millis()).unwrap_or(i64::MAX);
+        Now { wall_ms: self.clock.now_ms().get(), mono_ms }
+    }
+
+    /// Sixteen random bytes, for member ids.
+    pub(crate) fn random(&self) -> [u8; 16] {
+        self.random.bytes16()
+    }
+
+    // --- Shards ------------------------------------------------------------------------------------------------
+
+    /// Follows the cluster image: shards of partitions that this broker leads now are loaded in the background, those
+    /// that it leads no more are given up. Call it when the replicas have followed the image.
+    pub(crate) fn refresh(
+        self: &Arc<Self>,
+        image: &ClusterImage,
+        hosted: impl Fn(PartitionIndex) -> Option<Arc<Partition>>,
+    ) {
+        let _one = self.refreshing.lock();
+        let old = self.slots.load_full();
+        let Some(topic) = image.topics.get(OFFSETS_TOPIC) else {
+            if !old.is_empty() {
+                self.slots.store(Arc::default());
+                self.close(old.iter().flatten());
+            }
+            return;
+        };
+        let mut slots = Slots::new();
+        let mut fresh = Vec::new();
+        let mut kept = Vec::new();
+        for (index, partition) in topic.partitions.iter() {
+            let at = usize::try_from(index.get()).unwrap_or_default();
+            slots.resize(slots.len().max(at + 1), None);
+            let replica = hosted(*index).filter(|_| partition.leader == Some(self.me));
+            let known = old.get(at).and_then(Option::as_ref);
+            let slot = replica.map(|replica| match known {
+                Some(known)
+                    if Arc::ptr_eq(&known.partition, &replica)
+                        && known.epoch == partition.leader_epoch =>
+                {
+                    kept.push(at);
+                    Arc::clone(known)
+                }
+                _ => {
+                    let config = self.group_config();
+                    let shard = HostedShard::new(replica, partition.leader_epoch, config);
+                    fresh.push(Arc::clone(&shard));
+                    shard
+                }
+            });
+            if let Some(place) = slots.get_mut(at) {
+                *place = slot;
+            }
+        }
+        self.slots.store(Arc::new(slots));
+        let gone = old.iter().enumerate().filter(|(at, _)| !kept.contains(at));
+        self.close(gone.filter_map(|(_, slot)| slot.as_ref()));
+        for shard in fresh {
+            self.load_in_background(shard);
+        }
+    }
+
+    fn close<'a>(&self, shards: impl Iterator<Item = &'a Arc<HostedShard>>) {
+        let now = self.now();
+        for shard in shards {
+            shard.close(now);
+        }
+    }
+
+    fn load_in_background(self: &Arc<Self>, shard: Arc<HostedShard>) {
+        let coordinator = Arc::clone(self);
+        task::spawn_blocking(move || {
+            let buffer = coordinator.config.load().groups.offsets_load_buffer_size;
+            let buffer = u32::try_from(buffer).unwrap_or(1);
+            let clock = Arc::clone(&coordinator.clock);
+            let config = coordinator.group_config();
+            match super::load::load(&shard, config, buffer, || clock.monotonic()) {
+                Some(loaded) => shard.activate(coordinator.now(), loaded),
+                None => shard.fail(),
+            }
+            coordinator.note_deadline(&shard);
+        });
+    }
+
+    /// The settings as they are now.
+    fn group_config(&self) -> GroupConfig {
+        let config = self.config.load();
+        let groups = &config.groups;
+        let size = |value: i32| usize::try_from(value).unwrap_or_default();
+        GroupConfig {
+            min_session_timeout_ms: groups.min_session_timeout_ms,
+            max_session_timeout_ms: groups.max_session_timeout_ms,
+            initial_rebalance_delay_ms: groups.initial_rebalance_delay_ms,
+            max_size: size(groups.max_size),
+            offset_metadata_max_bytes: size(groups.offset_metadata_max_bytes),
+            offsets_retention_ms: i64::from(groups.offsets_retention_minutes) * 60_000,
+            offsets_retention_check_interval_ms: groups.offsets_retention_check_interval_ms,
+        }
+    }
+
+    /// The shard of a group, or why this broker has none.
+    pub(crate) fn shard(&self, group_id: &str) -> Result<Arc<HostedShard>, ErrorCode> {
+        let slots = self.slots.load();
+        if slots.is_empty() {
+            return Err(ErrorCode::CoordinatorNotAvailable);
+        }
+        let slot = slots.get(partition_of(group_id, slots.len())).and_then(Option::as_ref);
+        slot.cloned().ok_or(ErrorCode::NotCoordinator)
+    }
+
+    /// All shards of this broker.
+    pub(crate) fn shards(&self) -> Vec<Arc<HostedShard>> {
+        self.slots.load().iter().flatten().cloned().collect()
+    }
+
+    // --- Requests ----------------------------------------------------------------------------------------------
+
+    /// Looks at a group's shard.
+    pub(crate) fn read<R>(
+        &self,
+        group_id: &str,
+        look: impl FnOnce(&Shard) -> R,
+    ) -> Result<R, ErrorCode> {
+        self.shard(group_id)?.read(look)
+    }
+
+    /// Runs what never writes and never waits.
+    pub(crate) fn touch<R>(
+        &self,
+        group_id: &str,
+        run: impl FnOnce(&mut Shard, Now) -> R,
+    ) -> Result<R, ErrorCode> {
+        let shard = self.shard(group_id)?;
+        let now = self.now();
+        let result = shard.touch(|shard| run(shard, now));
+        self.note_deadline(&shard);
+        result
+    }
+
+    /// Decides for a group, and writes what was decided.
+    pub(crate) fn decide<R>(
+        &self,
+        group_id: &str,
+        decide: impl FnOnce(&mut Shard, Now) -> Decided<R>,
+    ) -> Result<Written<R>, ErrorCode> {
+        let shard = self.shard(group_id)?;
+        let now = self.now();
+        let outcome = shard.decide(now, |shard| decide(shard, now));
+        self.note_deadline(&shard);
+        outcome
+    }
+
+    fn park(
+        &self,
+        group_id: &str,
+        decide: impl FnOnce(&mut Shard, Now, RequestToken) -> Decided<()>,
+    ) -> Result<oneshot::Receiver<Response>, ErrorCode> {
+        let shard = self.shard(group_id)?;
+        let now = self.now();
+        let answer = shard.park(now, |shard, token| decide(shard, now, token));
+        self.note_deadline(&shard);
+        answer
+    }
+
+    /// JoinGroup; the answer may take as long as the group's rebalance.
+    pub(crate) async fn join(&self, request: JoinGroup) -> Result<JoinResponse, ErrorCode> {
+        let group_id = Arc::clone(&request.group_id);
+        let answer =
+            self.park(&group_id, |shard, now, token| shard.join_group(now, &request, token))?;
+        drop(request);
+        match answer.await {
+            Ok(Response::Join(join)) => Ok(join),
+            // The shard went away without a word.
+            Ok(Response::Sync(_)) | Err(_) => Err(ErrorCode::NotCoordinator),
+        }
+    }
+
+    /// SyncGroup; the answer may take until the leader's sync.
+    pub(crate) async fn sync(&self, request: SyncGroup) -> Result<SyncResponse, ErrorCode> {
+        let group_id = Arc::clone(&request.group_id);
+        let answer =
+            self.park(&group_id, |shard, now, token| shard.sync_group(now, &request, token))?;
+        drop(request);
+        match answer.await {
+            Ok(Response::Sync(sync)) => Ok(sync),
+            Ok(Response::Join(_)) | Err(_) => Err(ErrorCode::NotCoordinator),
+        }
+    }
+
+    /// Topics are gone: so are the offsets committed for them. May write much: not on an async thread.
+    pub(crate) fn forget_topics(&self, topics: &[Arc<str>]) {
+        for shard in self.shards() {
+            loop {
+                let now = self.now();
+                match shard.decide(now, |shard| shard.forget_topics(topics)) {
+                    Ok(Written { reply: true, .. }) => {}
+                    Ok(Written { reply: false, .. }) => break,
+                    // A shard that loads or left finds such offsets at its retention check.
+                    Err(code) => {
+                        warn!(error = %code, "offsets of deleted topics could not be deleted");
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    // --- Time --------------------------------------------------------------------------------------------------
+
+    /// Wakes the timer task if the shard's next deadline comes before the task would wake by itself.
+    fn note_deadline(&self, shard: &HostedShard) {
+        if shard.next_deadline_ms() < self.sleeps_until_ms.load(Ordering::SeqCst) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Handles what is due and says when to come back.
+    fn fire_due(&self) -> i64 {
+        // Whoever sets a deadline from here on wakes the task again, as it might be missed below.
+        self.sleeps_until_ms.store(NEVER, Ordering::SeqCst);
+        let slots = self.slots.load_full();
+        let mut next = NEVER;
+        for shard in slots.iter().flatten() {
+            let now = self.now();
+            if shard.next_deadline_ms() <= now.mono_ms {
+                shard.fire_due(now);
+            }
+            next = next.min(shard.next_deadline_ms());
+        }
+        self.sleeps_until_ms.store(next, Ordering::SeqCst);
+        next
+    }
+}
+
+/// The one task that drives the timers of all groups.
+async fn keep_time(coordinator: Weak<GroupCoordinator>, wake: Arc<Notify>) {
+    /// How long the task sleeps at most, so that it notices that its coordinator is gone.
+    const LONGEST_MS: i64 = 60_000;
+    loop {
+        let Some(alive) = coordinator.upgrade() else { return };
+        let next = alive.fire_due();
+        let wait_ms = next.saturating_sub(alive.now().mono_ms).clamp(1, LONGEST_MS);
+        // While it sleeps, the task does not keep the coordinator alive.
+        drop(alive);
+        let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or(1));
+        let _ = task::timeout(wait, wake.notified()).await;
+    }
+}

@@ -1,0 +1,215 @@
+//! From a frame to its handler, and from the handler's reply to response bytes.
+//!
+//! [`dispatch`] is the one place that knows which handler serves which API. Handlers come in three shapes: [`now`] (a
+//! function), [`later`] (a future: it waits for a disk, a commit or other members), and the two data paths, produce and
+//! fetch, which take the frame itself.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use millstream_base::ErrorCode;
+use millstream_log::FileRange;
+use millstream_wire::messages::api_versions::ApiVersionsResponse;
+use millstream_wire::{ApiKey, DecodeError, Decoder, Encode, EncodeError, Request};
+
+use crate::apis;
+use crate::context::{ConnectionContext, RequestContext};
+use crate::handlers;
+use crate::header::{self, Header, HeaderError};
+use crate::server::Outgoing;
+
+/// How much is read ahead from a connection whose request is still being answered.
+pub(crate) const READ_AHEAD: usize = 64 * 1024;
+
+/// An answer that is not there yet.
+pub(crate) type Waiting = Pin<Box<dyn Future<Output = Result<Outgoing, Refusal>> + Send>>;
+
+/// What became of a request.
+pub(crate) enum Outcome {
+    /// The answer, if the request has one, is in the buffer.
+    Answered,
+    /// The answer comes later, and the next request may start meanwhile.
+    Overlapping(Waiting),
+    /// The answer comes later, and the next request waits for it.
+    Exclusive(Waiting),
+}
+
+/// Why a request gets no answer. The connection is closed, as Kafka does.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The header cannot be read.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// No such API, or not one that is served here.
+    #[error("API key {key} version {version} is not served here (ApiVersions lists what is)")]
+    NotServed {
+        /// The number of the API.
+        key: i16,
+        /// The request's version.
+        version: i16,
+    },
+    /// The body cannot be read.
+    #[error("an unreadable {api:?} v{version} request: {source}")]
+    Body {
+        /// Which API.
+        api: ApiKey,
+        /// At which version.
+        version: i16,
+        /// What is wrong.
+        source: DecodeError,
+    },
+    /// The answer cannot be written: a mistake of ours.
+    #[error("the answer to {api:?} v{version} cannot be written: {source}")]
+    Answer {
+        /// Which API.
+        api: ApiKey,
+        /// At which version.
+        version: i16,
+        /// What is wrong.
+        source: EncodeError,
+    },
+    /// A produce with acks=0 failed; closing is the only way to tell the client (Kafka does the same).
+    #[error("a produce without acknowledgement failed: {0}")]
+    Unacknowledged(ErrorCode),
+}
+
+/// Hands one frame to its handler. What can be answered at once is appended to `out`.
+pub(crate) fn dispatch(
+    connection: &ConnectionContext,
+    frame: &mut [u8],
+    out: &mut Outgoing,
+) -> Result<Outcome, Refusal> {
+    let header = header::parse(frame)?;
+    let api = match served(&header) {
+        Ok(api) => api,
+        Err(refusal) => return unsupported(&header, out, refusal),
+    };
+    let (body_at, context) = (header.body_at, request_context(connection, api, &header));
+    let body = frame.get_mut(body_at..).unwrap_or_default();
+    route(context, body, out)
+}
+
+/// The API of a request, if it is one that ApiVersions advertises at this version.
+fn served(header: &Header<'_>) -> Result<ApiKey, Refusal> {
+    let version = header.version;
+    match header.api {
+        Ok(api) if apis::serves(api, version) => Ok(api),
+        Ok(api) => Err(Refusal::NotServed { key: api.code(), version }),
+        Err(key) => Err(Refusal::NotServed { key, version }),
+    }
+}
+
+/// A client that asks for ApiVersions at a version too new is told which to use (KIP-511); all else is refused.
+fn unsupported(
+    header: &Header<'_>,
+    out: &mut Outgoing,
+    refusal: Refusal,
+) -> Result<Outcome, Refusal> {
+    if header.api != Ok(ApiKey::ApiVersions) {
+        return Err(refusal);
+    }
+    let response = ApiVersionsResponse {
+        error_code: ErrorCode::UnsupportedVersion.code(),
+        api_keys: apis::advertised(),
+        ..Default::default()
+    };
+    let api = ApiKey::ApiVersions;
+    out.push(api, 0, header.correlation_id, &response, Vec::new())
+        .map_err(|source| Refusal::Answer { api, version: 0, source })?;
+    Ok(Outcome::Answered)
+}
+
+fn request_context(
+    connection: &ConnectionContext,
+    api: ApiKey,
+    header: &Header<'_>,
+) -> RequestContext {
+    RequestContext {
+        broker: connection.broker.clone(),
+        connection: connection.info.clone(),
+        api,
+        version: header.version,
+        correlation_id: header.correlation_id,
+        client_id: connection.keep_client_id(header.client_id),
+    }
+}
+
+/// Every API that is served, and its handler.
+fn route(context: RequestContext, body: &mut [u8], out: &mut Outgoing) -> Result<Outcome, Refusal> {
+    use handlers as h;
+    match context.api {
+        ApiKey::Produce => h::produce::handle(context, body, out),
+        ApiKey::Fetch => h::fetch::handle(context, body, out),
+        ApiKey::ListOffsets => later(context, body, h::list_offsets::handle),
+        ApiKey::ApiVersions => now(&context, body, out, h::api_versions::handle),
+        ApiKey::DeleteRecords => later(context, body, h::delete_records::handle),
+        ApiKey::OffsetForLeaderEpoch => {
+            now(&context, body, out, h::offset_for_leader_epoch::handle)
+        }
+        ApiKey::DescribeLogDirs => later(context, body, h::describe_log_dirs::handle),
+        api => Err(Refusal::NotServed { key: api.code(), version: context.version }),
+    }
+}
+
+/// Serves a request by a function.
+pub(crate) fn now<R: Request>(
+    context: &RequestContext,
+    body: &[u8],
+    out: &mut Outgoing,
+    handle: impl FnOnce(&RequestContext, R) -> R::Response,
+) -> Result<Outcome, Refusal> {
+    let request = decode(context, body)?;
+    let response = handle(context, request);
+    answer(context, &response, out)?;
+    Ok(Outcome::Answered)
+}
+
+/// Serves a request by a future.
+pub(crate) fn later<R, F>(
+    context: RequestContext,
+    body: &[u8],
+    handle: impl FnOnce(RequestContext, R) -> F,
+) -> Result<Outcome, Refusal>
+where
+    R: Request,
+    R::Response: Send,
+    F: Future<Output = R::Response> + Send + 'static,
+{
+    let request = decode(&context, body)?;
+    let response = handle(context.clone(), request);
+    Ok(Outcome::Exclusive(Box::pin(async move {
+        let response = response.await;
+        let mut out = Outgoing::default();
+        answer(&context, &response, &mut out)?;
+        Ok(out)
+    })))
+}
+
+/// Reads a request's fields.
+pub(crate) fn decode<R: Request>(context: &RequestContext, body: &[u8]) -> Result<R, Refusal> {
+    let (api, version) = (context.api, context.version);
+    let mut decoder = Decoder::new(Bytes::copy_from_slice(body));
+    decoder.read(version).map_err(|source| Refusal::Body { api, version, source })
+}
+
+/// Appends a response frame to `out`.
+pub(crate) fn answer<R: Encode>(
+    context: &RequestContext,
+    response: &R,
+    out: &mut Outgoing,
+) -> Result<(), Refusal> {
+    answer_with_records(context, response, Vec::new(), out)
+}
+
+/// Appends a response frame whose records are ranges of files to `out`.
+pub(crate) fn answer_with_records<R: Encode>(
+    context: &RequestContext,
+    response: &R,
+    ranges: Vec<FileRange>,
+    out: &mut Outgoing,
+) -> Result<(), Refusal> {
+    let (api, version) = (context.api, context.version);
+    out.push(api, version, context.correlation_id, response, ranges)
+        .map_err(|source| Refusal::Answer { api, version, source })
+}

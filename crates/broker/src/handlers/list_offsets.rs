@@ -1,0 +1,148 @@
+//! ListOffsets (key 2, v1-11): the offset of a time, or of one of the special places in a log.
+
+use std::sync::Arc;
+
+use millstream_base::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
+use millstream_env::task;
+use millstream_wire::messages::list_offsets::{
+    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
+    ListOffsetsTopicResponse,
+};
+
+use crate::authorizer::{Operation, Resource};
+use crate::context::RequestContext;
+use crate::replica::{Isolation, Lookup, Partition};
+
+/// The end of what the reader may see.
+const LATEST: i64 = -1;
+/// The log's start.
+const EARLIEST: i64 = -2;
+/// The record with the largest timestamp (KIP-734).
+const MAX_TIMESTAMP: i64 = -3;
+/// The start of what lies on this broker's disks (KIP-405).
+const EARLIEST_LOCAL: i64 = -4;
+/// The end of what lies in tiered storage (KIP-1005).
+const LATEST_TIERED: i64 = -5;
+/// The start of what waits to be tiered (KIP-1023).
+const EARLIEST_PENDING_UPLOAD: i64 = -6;
+
+/// The first version that knows each special timestamp.
+const FIRST_VERSIONS: [(i64, i16); 6] = [
+    (LATEST, 1),
+    (EARLIEST, 1),
+    (MAX_TIMESTAMP, 7),
+    (EARLIEST_LOCAL, 8),
+    (LATEST_TIERED, 9),
+    (EARLIEST_PENDING_UPLOAD, 11),
+];
+
+pub(crate) async fn handle(
+    context: RequestContext,
+    request: ListOffsetsRequest,
+) -> ListOffsetsResponse {
+    let isolation = match request.isolation_level {
+        1 => Isolation::ReadCommitted,
+        _ => Isolation::ReadUncommitted,
+    };
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
+        let allowed = context.allows(Operation::Describe, Resource::Topic(&topic.name));
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for asked in topic.partitions {
+            let index = asked.partition_index;
+            let found = match allowed {
+                true => find(&context, &topic.name, asked, isolation).await,
+                false => Err(ErrorCode::TopicAuthorizationFailed),
+            };
+            partitions.push(answer(index, found));
+        }
+        topics.push(ListOffsetsTopicResponse { name: topic.name, partitions });
+    }
+    ListOffsetsResponse { topics, ..Default::default() }
+}
+
+/// A place in a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    offset: Offset,
+    timestamp: TimestampMs,
+    epoch: LeaderEpoch,
+}
+
+impl Place {
+    const NONE: Self =
+        Self { offset: Offset::NONE, timestamp: TimestampMs::NONE, epoch: LeaderEpoch::NONE };
+}
+
+fn answer(index: i32, found: Result<Place, ErrorCode>) -> ListOffsetsPartitionResponse {
+    let error = found.err().unwrap_or(ErrorCode::None);
+    let place = found.unwrap_or(Place::NONE);
+    ListOffsetsPartitionResponse {
+        partition_index: index,
+        error_code: error.code(),
+        timestamp: place.timestamp.get(),
+        offset: place.offset.get(),
+        leader_epoch: place.epoch.get(),
+    }
+}
+
+async fn find(
+    context: &RequestContext,
+    topic: &str,
+    asked: ListOffsetsPartition,
+    isolation: Isolation,
+) -> Result<Place, ErrorCode> {
+    let partition = match context.broker.replicas().by_name(topic, asked.partition_index.into()) {
+        Lookup::Here(partition) => partition,
+        Lookup::Refused(code) => return Err(code),
+    };
+    let believed = LeaderEpoch(asked.current_leader_epoch);
+    partition.check_leader(believed).map_err(|refused| refused.code())?;
+    let first = FIRST_VERSIONS.iter().find(|(special, _)| *special == asked.timestamp);
+    if first.map_or(asked.timestamp < 0, |(_, version)| context.version < *version) {
+        return Err(ErrorCode::UnsupportedVersion);
+    }
+    match asked.timestamp {
+        LATEST => Ok(latest(&partition, isolation)),
+        EARLIEST | EARLIEST_LOCAL => Ok(earliest(&partition)),
+        // Nothing is tiered.
+        LATEST_TIERED | EARLIEST_PENDING_UPLOAD => Ok(Place::NONE),
+        timestamp => search(partition, timestamp, isolation).await,
+    }
+}
+
+fn latest(partition: &Partition, isolation: Isolation) -> Place {
+    let epoch = partition.leadership().epoch;
+    Place { offset: partition.visible_end(isolation), epoch, ..Place::NONE }
+}
+
+fn earliest(partition: &Partition) -> Place {
+    partition.with_log(|log| {
+        let offset = log.log_start_offset();
+        let epoch = log.epochs().epoch_of(offset).unwrap_or(LeaderEpoch::NONE);
+        Place { offset, epoch, ..Place::NONE }
+    })
+}
+
+/// The first record at or after a time; read from disk on a thread that may wait for it.
+async fn search(
+    partition: Arc<Partition>,
+    timestamp: i64,
+    isolation: Isolation,
+) -> Result<Place, ErrorCode> {
+    let visible = partition.visible_end(isolation);
+    let search = move || {
+        let found = partition.with_log(|log| match timestamp {
+            MAX_TIMESTAMP => log.max_timestamp_offset(),
+            _ => log.offset_for_timestamp(TimestampMs(timestamp)),
+        });
+        found.map_err(|error| error.code())
+    };
+    let found = task::spawn_blocking(search).await.map_err(|_| ErrorCode::UnknownServerError)??;
+    Ok(match found {
+        Some(found) if found.offset < visible => {
+            Place { offset: found.offset, timestamp: found.timestamp, epoch: found.leader_epoch }
+        }
+        _ => Place::NONE,
+    })
+}

@@ -1,0 +1,58 @@
+//! Group commit: one fsync serves every append that waited for it.
+//!
+//! While an fsync runs, further appends go to the page cache and gather; the next fsync takes all of them.
+
+use std::sync::Arc;
+
+use millstream_env::task;
+use millstream_log::{FlushTicket, StorageError};
+use tracing::error;
+
+use super::partition::{Inner, Partition};
+
+/// Sees to it that an fsync of everything appended so far is under way. `inner` is `partition`'s, locked.
+pub(super) fn start(partition: &Arc<Partition>, inner: &mut Inner) {
+    if inner.flushing {
+        // The running one looks again before it ends.
+        return;
+    }
+    inner.flushing = true;
+    let partition = Arc::clone(partition);
+    task::spawn_blocking(move || run(&partition));
+}
+
+/// Flushes until nobody waits any more.
+fn run(partition: &Partition) {
+    loop {
+        let mut inner = partition.lock();
+        if !inner.wants_flush() {
+            inner.flushing = false;
+            inner.catch_up();
+            return;
+        }
+        let prepared = inner.log.prepare_flush();
+        drop(inner);
+        if let Err(failure) = prepared.and_then(|ticket| sync(partition, ticket)) {
+            error!(partition = %partition.name, error = %failure, "fsync failed; the partition is offline");
+            let mut inner = partition.lock();
+            inner.flush_failed(&failure);
+            inner.flushing = false;
+            return;
+        }
+    }
+}
+
+/// Syncs outside the lock and tells those who waited.
+fn sync(partition: &Partition, ticket: Option<FlushTicket>) -> Result<(), StorageError> {
+    let Some(ticket) = ticket else {
+        let mut inner = partition.lock();
+        let end = inner.log.end_offset();
+        inner.flushed(end);
+        return Ok(());
+    };
+    let outcome = ticket.run();
+    let mut inner = partition.lock();
+    let flushed = inner.log.complete_flush(&ticket, outcome)?;
+    inner.flushed(flushed);
+    Ok(())
+}

@@ -1,0 +1,327 @@
+//! Starting and stopping a broker, in the order that leaves no half-open state behind.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_base::{NodeId, Uuid};
+use millstream_config::{BrokerConfig, Listener as ListenerConfig, TopicConfig, Value};
+use millstream_env::clock::{Clock, SystemClock};
+use millstream_env::fs::{Fs, OsFs};
+use millstream_env::random::{OsRandom, Random};
+use millstream_env::{net, process, task};
+use millstream_log::{LogDir, LogDirError, LogDirOptions, StorageError};
+use millstream_metadata::decide::{RegisterBroker, register_broker};
+use millstream_metadata::{ClusterImage, Endpoint, SupportedFeature};
+use millstream_quorum::{
+    CommitError, Executor, Identity, OpenError, Options, PrepareError, PrepareOptions, Quorum,
+    prepare_directories,
+};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::broker::{BoundListener, Broker, Parts};
+use crate::context::ConnectionLimits;
+use crate::replica::{Logs, Replicas};
+use crate::server::{self, Listener, ListenerLimits};
+use crate::settings::Settings;
+use crate::{features, housekeeping, topic_rules};
+
+/// A new snapshot of the metadata is taken when its log has grown by this much.
+const SNAPSHOT_AFTER: &str = "metadata.log.max.record.bytes.between.snapshots";
+/// How long connections have to end after the listeners closed.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// Why a broker cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A data directory is not fit.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// A data directory is in use or belongs to someone else.
+    #[error(transparent)]
+    Directory(#[from] LogDirError),
+    /// The metadata log cannot be read.
+    #[error(transparent)]
+    Metadata(#[from] OpenError),
+    /// The metadata log cannot be written.
+    #[error("the broker cannot register itself: {0}")]
+    Register(#[from] CommitError),
+    /// The logs cannot be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {listener}: {source}{}", hint(source))]
+    Listen {
+        /// As it is set.
+        listener: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The operating system refuses something basic.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+}
+
+fn hint(source: &std::io::Error) -> &'static str {
+    match source.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            " (is another broker running? choose another port with --listener)"
+        }
+        std::io::ErrorKind::PermissionDenied => " (ports below 1024 need privileges)",
+        _ => "",
+    }
+}
+
+/// A broker that serves.
+#[derive(Debug)]
+pub struct Running {
+    broker: Arc<Broker>,
+    listeners: Vec<BoundListener>,
+    stop: watch::Sender<bool>,
+    accepting: Vec<task::JoinHandle<()>>,
+    keeping: Vec<task::JoinHandle<()>>,
+}
+
+/// Starts a broker; it serves when this returns.
+///
+/// # Errors
+/// [`StartError`], with what to do about it. Nothing is changed in a directory that is not this broker's.
+pub async fn start(config: BrokerConfig) -> Result<Running, StartError> {
+    let files = process::raise_open_file_limit();
+    let clock: Arc<dyn Clock> = SystemClock::new();
+    let random: Arc<dyn Random> = OsRandom::new()?;
+    let fs = OsFs::shared();
+    info!(open_files = files, "starting");
+    let sockets = listen(&config).await?;
+    let open = {
+        let (config, clock, random) = (config.clone(), Arc::clone(&clock), Arc::clone(&random));
+        move || open_storage(&config, fs, clock, random)
+    };
+    let opened = task::spawn_blocking(open).await.map_err(std::io::Error::other)??;
+    let Storage { identity, quorum, replicas, settings } = opened;
+    quorum.add_listener(Arc::clone(&settings) as _);
+    quorum.add_listener(Arc::clone(&replicas) as _);
+    let broker = Broker::new(Parts {
+        node_id: NodeId(config.node.node_id),
+        identity,
+        config: settings.current(),
+        clock,
+        random,
+        quorum,
+        replicas,
+    });
+    let listeners = bound(&sockets)?;
+    register(&broker, &config, &listeners).await?;
+    let (stop, stopped) = watch::channel(false);
+    let keeping = housekeeping::start(&broker, &stopped);
+    let accepting = sockets
+        .into_iter()
+        .map(|(_, socket)| task::spawn(socket.run(Arc::clone(&broker), stopped.clone())))
+        .collect();
+    Ok(Running { broker, listeners, stop, accepting, keeping })
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn listeners(&self) -> &[BoundListener] {
+        &self.listeners
+    }
+
+    /// The cluster's id.
+    pub fn cluster_id(&self) -> &str {
+        self.broker.cluster_id()
+    }
+
+    /// Whether a data directory was empty and is new.
+    pub fn is_new(&self) -> bool {
+        self.broker.parts.identity.formatted > 0
+    }
+
+    /// Where the data lies.
+    pub fn data_dirs(&self) -> Vec<PathBuf> {
+        self.broker.directories().iter().map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Stops: no new requests, logs closed, so that the next start needs no recovery.
+    pub async fn stop(self) {
+        let Self { broker, stop, accepting, keeping, .. } = self;
+        stop.send_replace(true);
+        for task in accepting.into_iter().chain(keeping) {
+            // A task that panicked has said so.
+            drop(task.await);
+        }
+        task::sleep(GRACE).await;
+        broker.quorum().close().await;
+        let replicas = Arc::clone(broker.replicas());
+        drop(task::spawn_blocking(move || replicas.close()).await);
+        info!("stopped");
+    }
+}
+
+/// Binds every listener before anything else is touched: the commonest failure comes first and costs nothing.
+async fn listen(config: &BrokerConfig) -> Result<Vec<(ListenerConfig, Listener)>, StartError> {
+    let mut sockets = Vec::with_capacity(config.listeners.len());
+    for listener in &config.listeners {
+        let failed = |source| StartError::Listen { listener: listener.to_string(), source };
+        let host = if listener.host.is_empty() { "0.0.0.0" } else { &listener.host };
+        let addresses = net::resolve(host, listener.port).await.map_err(failed)?;
+        let address = addresses.into_iter().min_by_key(SocketAddr::is_ipv6);
+        let address = address.ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
+        let backlog = u32::try_from(config.network.socket_listen_backlog_size).unwrap_or(1);
+        let socket = server::bind(&listener.name, address, backlog, limits(config));
+        sockets.push((listener.clone(), socket.map_err(failed)?));
+    }
+    Ok(sockets)
+}
+
+fn limits(config: &BrokerConfig) -> ListenerLimits {
+    let network = &config.network;
+    let count = |value: i32| usize::try_from(value).unwrap_or_default();
+    let idle = u64::try_from(network.connections_max_idle_ms).ok().filter(|ms| *ms > 0);
+    ListenerLimits {
+        max_connections: count(network.max_connections),
+        max_per_ip: count(network.max_connections_per_ip),
+        connection: ConnectionLimits {
+            request_max_bytes: count(network.socket_request_max_bytes),
+            max_idle: idle.map(Duration::from_millis),
+        },
+        send_buffer: config.socket_send_buffer_bytes(),
+        receive_buffer: config.socket_receive_buffer_bytes(),
+    }
+}
+
+fn bound(sockets: &[(ListenerConfig, Listener)]) -> Result<Vec<BoundListener>, StartError> {
+    let bound = sockets.iter().map(|(config, socket)| {
+        let address = socket.local_addr()?;
+        Ok(BoundListener { name: config.name.as_str().into(), address })
+    });
+    bound.collect()
+}
+
+/// What lies on disk, opened.
+struct Storage {
+    identity: Identity,
+    quorum: Quorum,
+    replicas: Arc<Replicas>,
+    settings: Arc<Settings>,
+}
+
+fn open_storage(
+    config: &BrokerConfig,
+    fs: Arc<dyn Fs>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+) -> Result<Storage, StartError> {
+    let me = NodeId(config.node.node_id);
+    let directories: Vec<_> = config.log_dirs().iter().map(PathBuf::from).collect();
+    let options = PrepareOptions { directories, node_id: me, cluster_id: None };
+    let identity = prepare_directories(&*fs, &*random, &options)?;
+    let dirs = open_dirs(&fs, &identity)?;
+    let metadata_dir = config.node.metadata_log_dir.as_ref().map(Path::new);
+    let first_dir = identity.directories.first().map(|(path, _)| path.as_path());
+    let quorum = Quorum::open(
+        Arc::clone(&fs),
+        Arc::clone(&clock),
+        Executor::blocking(),
+        &Options {
+            data_dir: metadata_dir.or(first_dir).unwrap_or(Path::new(".")).to_owned(),
+            features: features::bootstrap(),
+            snapshot_after_bytes: snapshot_after(config),
+        },
+    )?;
+    let image = quorum.image();
+    let settings = Settings::new(me, config.clone(), &image);
+    let logs = Arc::new(Logs::new(dirs, clock, random));
+    let opened = logs.open_all(recovery_threads(config), &|partition| {
+        Arc::new(log_config(&image, &settings.current().load(), &partition.topic))
+    })?;
+    let replicas = Replicas::new(me, logs, settings.current());
+    let strays = replicas.host_all(&image, opened);
+    for partition in strays.keys() {
+        warn!(%partition, "a log that belongs to no topic is left alone; remove its directory if it is not wanted");
+    }
+    Ok(Storage { identity, quorum, replicas, settings })
+}
+
+fn open_dirs(fs: &Arc<dyn Fs>, identity: &Identity) -> Result<Vec<LogDir>, StartError> {
+    let mut dirs = Vec::with_capacity(identity.directories.len());
+    for (path, id) in &identity.directories {
+        let options = LogDirOptions {
+            cluster_id: Some(identity.cluster_id.clone()),
+            node_id: identity.node_id.get(),
+            new_cluster_id: identity.cluster_id.clone(),
+            new_directory_id: *id,
+        };
+        dirs.push(LogDir::open(Arc::clone(fs), path, &options)?);
+    }
+    Ok(dirs)
+}
+
+fn log_config(
+    image: &ClusterImage,
+    config: &BrokerConfig,
+    topic: &str,
+) -> millstream_log::LogConfig {
+    let (resolved, _) = TopicConfig::resolve_lenient(&image.configs.of_topic(topic), config);
+    let expiration_ms = config.transactions.producer_id_expiration_ms;
+    topic_rules::log_config(&resolved, i64::from(expiration_ms))
+}
+
+fn recovery_threads(config: &BrokerConfig) -> usize {
+    usize::try_from(config.log.num_recovery_threads_per_data_dir).unwrap_or(1)
+}
+
+fn snapshot_after(config: &BrokerConfig) -> u64 {
+    match config.value(SNAPSHOT_AFTER) {
+        Some(Value::Number(bytes)) => u64::try_from(bytes).unwrap_or(u64::MAX),
+        _ => u64::MAX,
+    }
+}
+
+/// Makes this broker known: clients may be told of it, partitions may be led by it.
+async fn register(
+    broker: &Arc<Broker>,
+    config: &BrokerConfig,
+    bound: &[BoundListener],
+) -> Result<(), StartError> {
+    let command = RegisterBroker {
+        id: broker.node_id(),
+        incarnation_id: Uuid::from_random(broker.random().bytes16()),
+        endpoints: endpoints(config, bound),
+        features: supported_features(),
+        rack: config.node.rack.clone(),
+        log_dirs: broker.directories().iter().map(|(_, id)| *id).collect(),
+        unfenced: true,
+    };
+    let decide = move |image: &ClusterImage, turn: &millstream_quorum::Turn| {
+        register_broker(image, &command, turn.next_offset)
+    };
+    broker.quorum().execute(decide).await?;
+    Ok(())
+}
+
+/// What other brokers and tools are told: `advertised.listeners`, or where we listen.
+fn endpoints(config: &BrokerConfig, bound: &[BoundListener]) -> Vec<Endpoint> {
+    let advertised = config.advertised_listeners.as_deref().unwrap_or(&config.listeners);
+    let endpoint = |listener: &ListenerConfig| {
+        let here = bound.iter().find(|bound| *bound.name == listener.name);
+        let port =
+            if listener.port == 0 { here.map_or(0, |b| b.address.port()) } else { listener.port };
+        let host = if listener.host.is_empty() { "localhost" } else { &listener.host };
+        Endpoint {
+            name: listener.name.as_str().into(),
+            host: host.into(),
+            port,
+            security_protocol: 0,
+        }
+    };
+    advertised.iter().map(endpoint).collect()
+}
+
+fn supported_features() -> Vec<SupportedFeature> {
+    let feature =
+        |(name, min, max): (&str, i16, i16)| SupportedFeature { name: name.into(), min, max };
+    features::supported().map(feature).collect()
+}
