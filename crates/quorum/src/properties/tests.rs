@@ -1,1 +1,91 @@
-//! Tests.
+//! Directories of every kind, and what is said of them.
+
+use std::path::PathBuf;
+
+use millstream_env::fs::OsFs;
+use millstream_env::random::SeededRandom;
+
+use super::*;
+
+fn prepare(
+    directories: &[PathBuf],
+    node_id: i32,
+    cluster_id: Option<&str>,
+) -> Result<Identity, PrepareError> {
+    let options = PrepareOptions {
+        directories: directories.to_vec(),
+        node_id: NodeId(node_id),
+        cluster_id: cluster_id.map(str::to_owned),
+    };
+    prepare_directories(&OsFs, SeededRandom::new(7).as_ref(), &options)
+}
+
+#[test]
+fn an_empty_directory_is_formatted_and_known_again() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = [root.path().join("a"), root.path().join("b")];
+    let first = prepare(&dirs, 1, None).unwrap();
+    assert_eq!((first.formatted, first.directories.len()), (2, 2));
+    assert_ne!(first.directories[0].1, first.directories[1].1);
+    let again = prepare(&dirs, 1, None).unwrap();
+    assert_eq!(again, Identity { formatted: 0, ..first.clone() });
+    let grown = [dirs[0].clone(), dirs[1].clone(), root.path().join("c")];
+    let grown = prepare(&grown, 1, Some(&first.cluster_id)).unwrap();
+    assert_eq!((grown.formatted, &grown.cluster_id), (1, &first.cluster_id));
+}
+
+/// What a directory with this `meta.properties` is answered with, beside one that node 1 of cluster `mine` has.
+fn check(text: &str, expected: &str) {
+    let root = tempfile::tempdir().unwrap();
+    let (good, other) = (root.path().join("good"), root.path().join("other"));
+    prepare(std::slice::from_ref(&good), 1, Some("mine")).unwrap();
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join(FILE), text).unwrap();
+    let found = match prepare(&[good, other.clone()], 1, None) {
+        Ok(_) => "good".to_owned(),
+        Err(error) => error.to_string().replace(&other.display().to_string(), "DIR"),
+    };
+    assert!(found.contains(expected), "{found}");
+    assert_eq!(
+        std::fs::read_to_string(other.join(FILE)).unwrap() == text,
+        found != "good" || text.contains("directory.id")
+    );
+}
+
+#[test]
+fn what_belongs_to_others_is_refused_with_the_way_out() {
+    let id = "directory.id=U8sc0biJJ4-RAfRfUgfWhg";
+    check(&format!("#comment\n\nversion=1\r\nnode.id = 1\ncluster.id=mine\n{id}\n"), "good");
+    check("version=1\nnode.id=1\ncluster.id=mine\n", "good");
+    check(
+        &format!("version=1\nnode.id=2\ncluster.id=mine\n{id}"),
+        "DIR belongs to node 2, and this is node 1: set node.id=2",
+    );
+    check(
+        &format!("version=1\nnode.id=1\ncluster.id=yours\n{id}"),
+        "DIR belongs to cluster yours, not to cluster mine",
+    );
+    check("version=2\n", "run the release that wrote it");
+    check("version=0\nbroker.id=1\ncluster.id=mine\n", "ZooKeeper");
+    check("", "ZooKeeper");
+    check("version=x\n", "version=x is not a number");
+    check("version=1\nnode.id=1\n", "no cluster.id");
+    check("version=1\ncluster.id=mine\n", "no node.id");
+    check("version=1\ncluster.id=mine\nnode.id=1\ndirectory.id=short\n", "directory.id");
+    check("version=1\ncluster.id=mine\nnode.id=99999999999\n", "too large");
+}
+
+#[test]
+fn a_directory_with_files_and_no_name_tag_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = [root.path().to_owned()];
+    for harmless in [".lock", "lost+found", "meta.properties.tmp"] {
+        std::fs::write(root.path().join(harmless), "").unwrap();
+    }
+    std::fs::write(root.path().join("holiday.jpg"), "").unwrap();
+    let error = prepare(&dirs, 1, None).unwrap_err().to_string();
+    assert!(error.contains("it holds `holiday.jpg`"), "{error}");
+    std::fs::remove_file(root.path().join("holiday.jpg")).unwrap();
+    assert_eq!(prepare(&dirs, 1, None).unwrap().formatted, 1);
+    assert!(matches!(prepare(&[], 1, None), Err(PrepareError::NoDirectory)));
+}
