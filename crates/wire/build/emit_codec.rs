@@ -361,6 +361,7 @@ fn get_nullable(field: &Field, flex: &str) -> String {
     match &field.base {
         Base::Bytes => format!("d.nullable_bytes({flex})?"),
         Base::Records => format!("d.nullable_records({flex})?"),
+        Base::Struct(_) if field.tag.is_some() => "d.nullable_tagged_struct(version)?".to_owned(),
         Base::Struct(_) => "d.nullable_struct(version)?".to_owned(),
         _ => format!("d.nullable_string({flex})?"),
     }

@@ -307,6 +307,14 @@ impl Decoder {
         if self.i8()? < 0 { Ok(None) } else { self.read(version).map(Some) }
     }
 
+    /// The same as a tagged field: there the byte is 0 for null.
+    pub(crate) fn nullable_tagged_struct<T: Decode>(
+        &mut self,
+        version: i16,
+    ) -> Result<Option<T>, DecodeError> {
+        if self.varint()? == 0 { Ok(None) } else { self.read(version).map(Some) }
+    }
+
     // ---- tagged fields ----
 
     /// Passes over all tagged fields of a struct that knows none.

@@ -105,6 +105,23 @@ fn one_byte_for_a_long_time() {
     }
 }
 
+#[test]
+fn both_bounds_on_arrays_hold_on_their_own() {
+    use millstream_wire::messages::delete_groups::DeleteGroupsRequest;
+    use millstream_wire::{DecodeErrorKind, Decoder};
+    let kind = |frame: Vec<u8>, limit: usize| {
+        let mut d = Decoder::new(frame.into()).with_memory_limit(limit);
+        d.read::<DeleteGroupsRequest>(1).map(|_| ()).map_err(|error| error.kind)
+    };
+    // Nine names in eight bytes; what an empty name takes is two bytes, but one in newer versions.
+    let frame = [&[0, 0, 0, 9][..], &[0; 8]].concat();
+    let too_many = DecodeErrorKind::TooManyElements { count: 9, remaining: 8 };
+    assert_eq!(kind(frame, usize::MAX), Err(too_many));
+    let frame = [&[0, 0, 0, 4][..], &[0; 8]].concat();
+    assert_eq!(kind(frame.clone(), usize::MAX), Ok(()));
+    assert_eq!(kind(frame, 100), Err(DecodeErrorKind::OverBudget));
+}
+
 /// The largest memory a byte that messages of these shapes take; all of them must decode.
 fn most_memory_a_byte(shapes: &[&[usize]], text: &str) -> f64 {
     let mut worst = (0.0, String::new());

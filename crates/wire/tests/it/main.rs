@@ -5,6 +5,7 @@ mod counting;
 mod fields;
 mod frames;
 mod hostile;
+mod kafka_bytes;
 mod peer;
 mod produce;
 mod round_trip;
