@@ -23,6 +23,7 @@ use crate::names;
 const META_PROPERTIES: &str = "meta.properties";
 const LOCK: &str = ".lock";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+const CLUSTER_METADATA: &str = "__cluster_metadata";
 /// Checkpoints of more bytes than this are not Kafka's.
 const MAX_CHECKPOINT: u64 = 256 << 20;
 
@@ -276,11 +277,12 @@ impl LogDir {
             .map_err(|e| StorageError::io("write", &path, e))
     }
 
-    /// The partitions that lie here, ordered by name.
+    /// The partitions that lie here, ordered by name. `__cluster_metadata` is none of them: the quorum owns it.
     pub fn partitions(&self) -> Result<Vec<FoundPartition>, StorageError> {
         let mut found = Vec::new();
         for name in self.directories()? {
-            if let Some(partition) = names::parse_partition_dir(&name) {
+            let partition = names::parse_partition_dir(&name);
+            if let Some(partition) = partition.filter(|p| &*p.topic != CLUSTER_METADATA) {
                 let path = self.path.join(&name);
                 let topic_id = load::topic_id(&*self.fs, &path);
                 found.push(FoundPartition { partition, path, topic_id });

@@ -13,18 +13,23 @@ impl PartitionMetadata {
         format!("version: 0\ntopic_id: {}", self.topic_id)
     }
 
-    pub(crate) fn from_text(text: &str) -> Result<Self, String> {
+    /// `None` for a text that a crash has cut or damaged: the file is written without a sync.
+    ///
+    /// # Errors
+    /// A version that is not known.
+    pub(crate) fn from_text(text: &str) -> Result<Option<Self>, String> {
         let field = |name: &str| {
             let mut lines = text.lines().filter_map(|line| line.split_once(':'));
-            lines.find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim().to_owned())
+            lines.find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim())
         };
-        match field("version").as_deref() {
+        match field("version") {
             Some("0") => {}
-            Some(other) => return Err(format!("version `{other}` is not known, only 0 is")),
-            None => return Err("has no line `version: 0`".to_owned()),
+            Some(other) if !other.is_empty() && other.bytes().all(|b| b.is_ascii_digit()) => {
+                return Err(format!("version `{other}` is not known, only 0 is"));
+            }
+            _ => return Ok(None),
         }
-        let id = field("topic_id").ok_or("has no line `topic_id: ...`")?;
-        Ok(Self { topic_id: id.parse().map_err(|e| format!("{e}"))? })
+        Ok(field("topic_id").and_then(|id| id.parse().ok()).map(|topic_id| Self { topic_id }))
     }
 }
 
@@ -95,11 +100,11 @@ mod tests {
     #[test]
     fn texts_come_back() {
         let topic = PartitionMetadata { topic_id: Uuid([7; 16]) };
-        assert_eq!(PartitionMetadata::from_text(&topic.to_text()), Ok(topic));
-        for wrong in ["", "version: 1\ntopic_id: AAAAAAAAAAAAAAAAAAAAAA", "version: 0\ntopic_id: x"]
-        {
-            assert!(PartitionMetadata::from_text(wrong).is_err(), "{wrong}");
+        assert_eq!(PartitionMetadata::from_text(&topic.to_text()), Ok(Some(topic)));
+        for cut in ["", "version: 0", "version: 0\ntopic_id: x", "\0\0\0"] {
+            assert_eq!(PartitionMetadata::from_text(cut), Ok(None), "{cut:?}");
         }
+        assert!(PartitionMetadata::from_text("version: 1\ntopic_id: x").is_err());
         let meta = MetaProperties {
             cluster_id: "BzQ4mudgRQqq2ajHYb2mEg".to_owned(),
             node_id: Some(1),

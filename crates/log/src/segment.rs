@@ -79,6 +79,8 @@ pub(crate) struct Segment {
     offset_file: LazyFile,
     time_file: LazyFile,
     size: AtomicU64,
+    /// `index.interval.bytes` when the segment was opened.
+    interval: u32,
     writable: AtomicBool,
     /// Its files wait for their deletion under another name.
     deleted: AtomicBool,
@@ -89,16 +91,17 @@ pub(crate) struct Segment {
 
 impl Segment {
     /// A segment without bytes, whose files are made at the first write.
-    pub(crate) fn new(home: &Arc<Home>, base: i64) -> Self {
-        Self::with(home, base, 0, true)
+    pub(crate) fn new(home: &Arc<Home>, base: i64, config: &LogConfig) -> Self {
+        Self::with(home, base, 0, config)
     }
 
     /// A segment that is on disk with `size` bytes.
-    pub(crate) fn existing(home: &Arc<Home>, base: i64, size: u64) -> Self {
-        Self::with(home, base, size, size == 0)
+    pub(crate) fn existing(home: &Arc<Home>, base: i64, size: u64, config: &LogConfig) -> Self {
+        Self::with(home, base, size, config)
     }
 
-    fn with(home: &Arc<Home>, base: i64, size: u64, loaded: bool) -> Self {
+    fn with(home: &Arc<Home>, base: i64, size: u64, config: &LogConfig) -> Self {
+        let loaded = size == 0;
         Self {
             base,
             home: Arc::clone(home),
@@ -106,6 +109,7 @@ impl Segment {
             offset_file: LazyFile::default(),
             time_file: LazyFile::default(),
             size: AtomicU64::new(size),
+            interval: config.index_interval_bytes,
             writable: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
             all_checked: AtomicBool::new(size == 0),
@@ -155,6 +159,12 @@ impl Segment {
             self.writable.store(false, Ordering::Release);
         }
         file
+    }
+
+    /// Makes the empty file, so that the directory says where the log goes on.
+    pub(crate) fn create(&self) -> Result<(), StorageError> {
+        let file = self.log_file_for_writing()?;
+        file.truncate(0).map_err(|e| self.error("truncate", names::LOG, e))
     }
 
     /// Closes all files; they open again when needed. Who holds one keeps it.
@@ -286,7 +296,7 @@ impl Segment {
             }
             Ok(None) => {
                 tracing::warn!(path = %self.path(names::LOG).display(), "building the indexes anew");
-                self.rebuild_locked(&mut inner, 4096)?;
+                self.rebuild_locked(&mut inner, self.interval)?;
             }
             Err(e) => return Err(self.error("read an index of", names::LOG, e).into()),
         }

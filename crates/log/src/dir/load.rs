@@ -105,5 +105,5 @@ fn offset_of(checkpoint: &OffsetCheckpoint, partition: &TopicPartition) -> Offse
 pub(super) fn topic_id(fs: &dyn Fs, dir: &Path) -> Option<Uuid> {
     let bytes = fs.read(&dir.join(names::PARTITION_METADATA), 4096).ok()?;
     let text = String::from_utf8(bytes).ok()?;
-    PartitionMetadata::from_text(&text).ok().map(|m| m.topic_id)
+    PartitionMetadata::from_text(&text).ok().flatten().map(|m| m.topic_id)
 }

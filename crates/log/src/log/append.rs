@@ -67,8 +67,9 @@ impl Log {
         }
     }
 
-    /// Appends whole batches that carry their offsets and epochs already (a follower's copy). Their offsets must
-    /// not lie below the log's end; gaps, which compaction leaves, are fine.
+    /// Appends batches that carry their offsets and epochs already (a follower's copy). Their offsets must not lie
+    /// below the log's end; gaps, which compaction leaves, are fine. A last batch that is cut, as a fetch's size
+    /// limit leaves it, is left out.
     pub fn append_as_follower(
         &mut self,
         batches: &[u8],
@@ -81,7 +82,10 @@ impl Log {
         let mut max_timestamp = -1;
         let mut at = 0;
         while at < batches.len() {
-            let header = parse_whole(batches, at)?;
+            let header = match parse_whole(batches, at) {
+                Err(BatchError::Torn { .. }) => break,
+                other => other?,
+            };
             let found = header.base_offset;
             if found.get() < next {
                 return Err(AppendError::NotNext { expected: Offset(next), found });
@@ -91,7 +95,8 @@ impl Log {
             self.headers.push((at as u64, header));
             at += header.size_bytes();
         }
-        self.store(batches, max_timestamp, next - 1, now)
+        let whole = batches.get(..at).unwrap_or_default();
+        self.store(whole, max_timestamp, next - 1, now)
     }
 
     fn check_and_patch(
@@ -296,7 +301,9 @@ impl Log {
             // Its base is too far from the offsets to come.
             segments.pop();
         }
-        segments.push(Arc::new(Segment::new(&self.home, base)));
+        let next = Segment::new(&self.home, base, &self.config);
+        next.create()?;
+        segments.push(Arc::new(next));
         self.segments = Arc::new(segments);
         self.names_dirty = true;
         self.active_since_ms = now.get();

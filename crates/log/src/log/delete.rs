@@ -155,6 +155,9 @@ impl Log {
         }
         if count == self.segments.len() {
             self.roll(self.end, now)?;
+            // The new segment's name says where the log goes on; it must outlive those of the old ones.
+            let path = self.home.path();
+            self.home.fs.sync_dir(&path).map_err(|e| StorageError::io("sync", &path, e))?;
         }
         let gone: Vec<Arc<Segment>> = self.segments.iter().take(count).cloned().collect();
         let rest: Vec<Arc<Segment>> = self.segments.iter().skip(count).cloned().collect();

@@ -121,7 +121,7 @@ impl Log {
     ) -> Self {
         let start = options.log_start_offset.get().max(0);
         Self {
-            segments: Arc::new(vec![Arc::new(Segment::new(&home, start))]),
+            segments: Arc::new(vec![Arc::new(Segment::new(&home, start, &config))]),
             home,
             partition,
             topic_id: options.topic_id,
@@ -157,7 +157,9 @@ impl Log {
         if logs.is_empty() {
             return Ok(());
         }
-        let existing = logs.iter().map(|&(base, size)| Segment::existing(&self.home, base, size));
+        let existing = logs
+            .iter()
+            .map(|&(base, size)| Segment::existing(&self.home, base, size, &self.config));
         self.segments = Arc::new(existing.map(Arc::new).collect());
         self.start = self.first_base().max(options.log_start_offset.get());
         let snapshots = snapshots(&entries);
@@ -227,19 +229,20 @@ impl Log {
         report: &mut RecoveryReport,
     ) -> Result<(), StorageError> {
         let path = self.home.file(names::PARTITION_METADATA);
-        let there = entries.iter().any(|e| e.name == names::PARTITION_METADATA && e.size > 0);
-        if !there {
-            if wanted.is_some() {
-                report.rebuilt.push(names::PARTITION_METADATA.to_owned());
-                self.names_dirty = true;
+        let there = entries.iter().any(|e| e.name == names::PARTITION_METADATA);
+        let bytes = match there {
+            true => {
+                self.home.fs.read(&path, 4096).map_err(|e| StorageError::io("read", &path, e))?
             }
-            return self.write_metadata();
-        }
-        let bytes =
-            self.home.fs.read(&path, 4096).map_err(|e| StorageError::io("read", &path, e))?;
-        let text = String::from_utf8_lossy(&bytes);
-        let found = PartitionMetadata::from_text(&text)
+            false => Vec::new(),
+        };
+        let found = PartitionMetadata::from_text(&String::from_utf8_lossy(&bytes))
             .map_err(|problem| StorageError::invalid(&path, problem))?;
+        let Some(found) = found else {
+            report.rebuilt.push(names::PARTITION_METADATA.to_owned());
+            self.names_dirty = true;
+            return self.write_metadata();
+        };
         if let Some(wanted) = wanted.filter(|wanted| *wanted != found.topic_id) {
             let problem = format!(
                 "holds topic id {}, and the topic's id is {wanted}: the directory is that of an earlier topic \

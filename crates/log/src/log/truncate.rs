@@ -49,13 +49,15 @@ impl Log {
         now: TimestampMs,
     ) -> Result<(), StorageError> {
         self.check_online()?;
+        let base = offset.get();
         let old = Arc::clone(&self.segments);
         for segment in old.iter() {
             self.remove_segment_files(segment)?;
         }
         self.remove_snapshots(|_| true)?;
-        let base = offset.get();
-        self.segments = Arc::new(vec![Arc::new(Segment::new(&self.home, base))]);
+        let only = Segment::new(&self.home, base, &self.config);
+        only.create()?;
+        self.segments = Arc::new(vec![Arc::new(only)]);
         (self.start, self.end, self.recovery_point) = (base, base, base);
         self.epochs.clear();
         self.epochs_dirty = true;

@@ -41,14 +41,18 @@ struct State {
     countdown: Option<(u64, Fault)>,
     crashed: bool,
     locks: Vec<PathBuf>,
-    /// Changes so far: writes, truncations, renames, removals, syncs.
-    ops: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct FaultFs {
     state: Mutex<State>,
     me: Weak<FaultFs>,
+}
+
+impl std::fmt::Debug for FaultFs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FaultFs")
+    }
 }
 
 enum Go {
@@ -70,16 +74,37 @@ impl FaultFs {
         self.state().countdown = Some((after, fault));
     }
 
-    pub fn disarm(&self) {
-        self.state().countdown = None;
-    }
-
-    pub fn ops(&self) -> u64 {
-        self.state().ops
-    }
-
     pub fn crashed(&self) -> bool {
         self.state().crashed
+    }
+
+    /// Power came back, and the disk had got some of what was not synced: of each file all, nothing or a part, of
+    /// all names the new or the old.
+    pub fn restart_mixed(&self, mut random: impl FnMut() -> usize) {
+        self.restart(false);
+        let mut state = self.state();
+        if random().is_multiple_of(2) {
+            state.names = state.synced_names.clone();
+        }
+        for node in state.names.values() {
+            let Node::File(inode) = node else { continue };
+            let mut contents = inode.lock().unwrap();
+            let Contents { data, synced } = &mut *contents;
+            let grown = data.len() > synced.len() && data.starts_with(synced);
+            match random() % 3 {
+                0 => *data = synced.clone(),
+                // A part of an append, the rest zeros: the size reached the disk, the bytes did not.
+                1 if grown => {
+                    let keep = synced.len() + random() % (data.len() - synced.len());
+                    if random().is_multiple_of(2) {
+                        data.truncate(keep);
+                    } else {
+                        data[keep..].fill(0);
+                    }
+                }
+                _ => {}
+            }
+        }
     }
 
     /// The machine comes back. With `power_loss` only what was synced is there.
@@ -125,7 +150,6 @@ impl FaultFs {
         if state.crashed {
             return Err(io::Error::other("crashed"));
         }
-        state.ops += 1;
         let Some((left, fault)) = state.countdown else { return Ok(Go::On) };
         if left > 0 {
             state.countdown = Some((left - 1, fault));
@@ -161,11 +185,16 @@ impl FaultFs {
     }
 }
 
-#[derive(Debug)]
 struct MemFile {
     fs: Arc<FaultFs>,
     inode: Inode,
     writable: bool,
+}
+
+impl std::fmt::Debug for MemFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MemFile")
+    }
 }
 
 impl File for MemFile {

@@ -1,0 +1,9 @@
+//! The log through its public face, over a file system that fails on purpose.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
+
+mod basics;
+mod crash;
+mod fault_fs;
+mod model;
+mod support;
+mod takeover;

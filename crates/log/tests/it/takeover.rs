@@ -1,0 +1,144 @@
+//! A directory that Kafka 4.0.0 wrote opens as it is. Skipped where the fixture is not beside the repository.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use millstream_base::{Offset, TimestampMs, Uuid};
+use millstream_env::fs::OsFs;
+use millstream_log::{CheckpointKind, Log, LogConfig, LogDir, LogDirOptions};
+use millstream_records::{Batches, Scratch};
+use serde_json::Value;
+
+fn unpacked() -> Option<tempfile::TempDir> {
+    let archive = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../shared/fixtures/kafka-4.0.0-data.tar.zst");
+    if !archive.exists() {
+        eprintln!("skipped: {} is missing", archive.display());
+        return None;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut tar = Command::new("tar");
+    tar.arg("--zstd").arg("-xf").arg(&archive).arg("-C").arg(dir.path());
+    match tar.status() {
+        Ok(status) if status.success() => Some(dir),
+        _ => {
+            eprintln!("skipped: tar with zstd is missing");
+            None
+        }
+    }
+}
+
+fn open(path: &Path) -> (LogDir, Vec<Log>) {
+    let options = LogDirOptions {
+        cluster_id: None,
+        node_id: 1,
+        new_cluster_id: String::new(),
+        new_directory_id: Uuid::ZERO,
+    };
+    let dir = LogDir::open(OsFs::shared(), path, &options).unwrap();
+    let found = dir.partitions().unwrap();
+    assert!(found.iter().all(|f| f.topic_id.is_some()));
+    let config = Arc::new(LogConfig::default());
+    let opened = dir.open_logs(&found, 2, TimestampMs(0), &|_| Arc::clone(&config)).unwrap();
+    let logs = opened.into_iter().map(|o| o.outcome.unwrap().0).collect();
+    (dir, logs)
+}
+
+/// `[offset, timestamp, key, whether there is a value, headers]` of each record, as the manifest has it.
+fn records(log: &Log, committed: bool) -> Vec<Value> {
+    let aborted = log.aborted_transactions(log.log_start_offset(), log.end_offset()).unwrap();
+    let mut found = Vec::new();
+    let mut next = log.log_start_offset();
+    while let Some(range) = log.read(next, log.end_offset(), 3000, true).unwrap().range {
+        let bytes = range.read().unwrap();
+        for view in Batches::new(&bytes) {
+            let Ok(view) = view else { break };
+            let header = *view.header();
+            let from = next;
+            next = header.next_offset();
+            let gone = aborted.iter().any(|txn| {
+                txn.producer_id == header.producer_id
+                    && (txn.first_offset..=txn.last_offset).contains(&header.base_offset)
+            });
+            let hidden = committed && header.attributes.is_transactional() && gone;
+            if header.attributes.is_control() || hidden {
+                continue;
+            }
+            let mut scratch = Scratch::default();
+            for record in view.records(&mut scratch).unwrap().map(Result::unwrap) {
+                if record.offset < from {
+                    continue;
+                }
+                let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+                let headers: Vec<Value> = record
+                    .headers()
+                    .map(|h| serde_json::json!([text(h.key), h.value.map(text)]))
+                    .collect();
+                found.push(serde_json::json!([
+                    record.offset.get(),
+                    record.timestamp.get(),
+                    record.key.map(text),
+                    record.value.is_some(),
+                    headers
+                ]));
+            }
+        }
+    }
+    found
+}
+
+fn expected(list: &Value) -> Vec<Value> {
+    let mut list = list.as_array().unwrap().clone();
+    for record in &mut list {
+        record[3] = Value::Bool(!record[3].is_null());
+    }
+    list
+}
+
+fn check(path: &Path, manifest: &Value) {
+    let (dir, mut logs) = open(path);
+    let watermarks = dir.read_checkpoint(CheckpointKind::HighWatermark).unwrap();
+    for log in &mut logs {
+        assert_eq!(watermarks[log.partition()], log.end_offset(), "{}", log.partition());
+        let Some(entry) = manifest["topics"].get(log.partition().to_string()) else { continue };
+        assert_eq!(entry["log_start"], log.log_start_offset().get());
+        assert_eq!(entry["high_watermark"], log.end_offset().get());
+        let all = expected(&entry["read_uncommitted"]);
+        assert_eq!(records(log, false), all, "{}", log.partition());
+        let committed = match entry["read_committed"].as_str() {
+            Some("same") => all.clone(),
+            _ => expected(&entry["read_committed"]),
+        };
+        assert_eq!(records(log, true), committed, "{}", log.partition());
+        for record in all.iter().step_by(37) {
+            let time = record[1].as_i64().unwrap();
+            let first = all.iter().find(|r| r[1].as_i64().unwrap() >= time).unwrap();
+            let found = log.offset_for_timestamp(TimestampMs(time)).unwrap().unwrap();
+            let least = found.offset.get() <= first[0].as_i64().unwrap();
+            assert!(least && found.timestamp.get() >= time, "{} {time}", log.partition());
+        }
+        // And it goes on.
+        let end = log.end_offset();
+        assert_eq!(crate::support::append(log, &["more"], 1_800_000_000_000), end.get());
+        log.close().unwrap();
+    }
+    let points = logs.iter().map(|l| (l.partition().clone(), l.recovery_point())).collect();
+    dir.write_checkpoint(CheckpointKind::RecoveryPoint, &points).unwrap();
+    dir.mark_clean(1).unwrap();
+    let ends: Vec<Offset> = logs.iter().map(Log::end_offset).collect();
+    drop((dir, logs));
+    let (dir, logs) = open(path);
+    assert!(dir.was_clean());
+    assert_eq!(logs.iter().map(Log::end_offset).collect::<Vec<_>>(), ends);
+}
+
+#[test]
+fn kafkas_directories_open_as_they_are() {
+    let Some(dir) = unpacked() else { return };
+    let root: PathBuf = dir.path().to_owned();
+    let manifest = std::fs::read(root.join("manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    check(&root.join("clean"), &manifest);
+    check(&root.join("killed"), &manifest);
+}
