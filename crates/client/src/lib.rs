@@ -10,6 +10,7 @@ mod config;
 mod connection;
 mod consumer;
 mod error;
+mod offsets;
 mod partitioner;
 mod producer;
 
@@ -17,7 +18,12 @@ pub use cluster::{Broker, Cluster, ClusterMetadata, PartitionInfo, TopicInfo};
 pub use config::ClientConfig;
 pub use connection::{Connection, VersionRange};
 pub use consumer::assignor;
+pub use consumer::{
+    CommittedOffset, CommittedOffsets, ConsumeError, Consumer, ConsumerConfig, ConsumerRecord,
+    OffsetReset, ParseOffsetResetError,
+};
 pub use error::{ClientError, ConnectionError};
+pub use offsets::{Isolation, ListedOffset, ListedOffsets, OffsetSpec};
 pub use partitioner::{murmur2, partition_for_key};
 pub use producer::{
     Acks, Delivery, Header, ProduceError, Producer, ProducerConfig, ProducerRecord, RecordMetadata,

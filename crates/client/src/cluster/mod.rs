@@ -355,6 +355,23 @@ impl Cluster {
         Ok(found.node)
     }
 
+    /// Sends a request about `group` to its coordinator. The caller tells
+    /// [`Cluster::note_coordinator_error`] of errors within the answer.
+    pub(crate) async fn call_coordinator<R: Request>(
+        &self,
+        group: &str,
+        lane: Lane,
+        within: Option<Duration>,
+        build: impl Fn(i16) -> R,
+    ) -> Result<R::Response, ClientError> {
+        let node = self.coordinator(group).await?;
+        let called = match self.connection(node, lane).await {
+            Ok(connection) => Self::call_over(&connection, None, within, build).await,
+            Err(error) => Err(error),
+        };
+        called.inspect_err(|error| self.note_coordinator_error(group, error))
+    }
+
     /// Forgets who coordinates `group` if `error` says that this changed.
     pub(crate) fn note_coordinator_error(&self, group: &str, error: &ClientError) {
         let moved = matches!(
