@@ -43,6 +43,9 @@ pub struct ProducePart {
     pub records: Option<Span>,
 }
 
+// A partition takes at least 5 bytes of the request: this bounds the list against the frame.
+const _: () = assert!(size_of::<ProducePart>() == 40);
+
 impl ProducePart {
     /// The topic's name out of the bytes that were parsed; `None` when the request has an id instead.
     pub fn topic_name<'a>(&self, body: &'a [u8]) -> Option<&'a str> {
