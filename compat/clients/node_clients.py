@@ -199,3 +199,7 @@ class PlatformaticDriver(NodeDriver):
         "reset_latest": "@platformatic/kafka never resets an offset that is out of range",
     }
     repeated_headers = False
+
+    def __init__(self, bootstrap):
+        super().__init__(bootstrap)
+        self.cannot = self.cannot | self.call("cannot")

@@ -1,5 +1,6 @@
 // @platformatic/kafka.
 
+import zlib from 'node:zlib'
 import { Inbox, freshGroup, load, toBytes, toText } from './common.mjs'
 
 const { Admin, Consumer, Producer, ProtocolError } = await load('@platformatic/kafka/dist/index.js')
@@ -115,6 +116,11 @@ class Driver {
 
   version() {
     return `@platformatic/kafka ${version}`
+  }
+
+  cannot() {
+    const without = typeof zlib.zstdCompressSync === 'function' ? [] : ['codec_zstd']
+    return Object.fromEntries(without.map(name => [name, 'it needs zstd in Node, which comes with 22.15']))
   }
 
   async create_topic(topic, partitions, configs) {
