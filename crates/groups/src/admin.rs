@@ -128,9 +128,6 @@ impl Shard {
 
     /// DeleteGroups of one group, with all its offsets.
     pub fn delete_group(&mut self, group_id: &Arc<str>) -> Decided<ErrorCode> {
-        if group_id.is_empty() {
-            return Decided::reply(ErrorCode::InvalidGroupId);
-        }
         match self.groups.get(group_id) {
             None => return Decided::reply(ErrorCode::GroupIdNotFound),
             Some(Group::Classic(group)) if group.state != State::Empty => {

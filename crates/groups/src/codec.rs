@@ -122,8 +122,9 @@ fn classic_value(value: &ClassicRecord) -> GroupMetadataValue {
 }
 
 /// Reads one record of the log.
-pub(crate) fn decode(key: &Bytes, value: Option<&Bytes>) -> Result<Decoded, DecodeRecordError> {
-    let (kind, mut d) = stored::open_key(key.clone()).map_err(DecodeRecordError::Key)?;
+pub(crate) fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Decoded, DecodeRecordError> {
+    let key = Bytes::copy_from_slice(key);
+    let (kind, mut d) = stored::open_key(key).map_err(DecodeRecordError::Key)?;
     let record = match kind {
         0 => {
             let key: LegacyOffsetCommitKey = d.read(0).map_err(DecodeRecordError::Key)?;
@@ -147,9 +148,9 @@ pub(crate) fn decode(key: &Bytes, value: Option<&Bytes>) -> Result<Decoded, Deco
 fn read_value<V: Stored>(
     kind: i16,
     group: &Arc<str>,
-    value: Option<&Bytes>,
+    value: Option<&[u8]>,
 ) -> Result<Option<V>, DecodeRecordError> {
-    let read = |bytes: &Bytes| stored::value_from_bytes(bytes.clone());
+    let read = |bytes: &[u8]| stored::value_from_bytes(Bytes::copy_from_slice(bytes));
     let failed = |cause| DecodeRecordError::Value { kind, group: Arc::clone(group), cause };
     value.map(read).transpose().map_err(failed)
 }
@@ -159,7 +160,7 @@ fn offset_record(
     group_id: Arc<str>,
     topic: Arc<str>,
     partition: i32,
-    value: Option<&Bytes>,
+    value: Option<&[u8]>,
 ) -> Result<Record, DecodeRecordError> {
     // The old kind's value is version 0 of the newer kind's.
     let value = read_value::<OffsetCommitValue>(kind, &group_id, value)?;

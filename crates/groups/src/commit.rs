@@ -15,8 +15,8 @@ use crate::request::Now;
 use crate::shard::{Group, Shard};
 use crate::timers::TimerKey;
 
-/// One retention check writes at most this many tombstones, so that a batch stays small; the rest follows at once.
-const MAX_EXPIRED_PER_CHECK: usize = 1_000;
+/// About as many tombstones go into one batch, so that it stays small; the rest follows at once.
+const MAX_TOMBSTONES: usize = 1_000;
 
 impl Shard {
     /// OffsetCommit: one code for the whole, or one for each offset in their order.
@@ -25,9 +25,6 @@ impl Shard {
         now: Now,
         request: &OffsetCommit,
     ) -> Decided<Result<Vec<ErrorCode>, ErrorCode>> {
-        if request.group_id.is_empty() {
-            return Decided::reply(Err(ErrorCode::InvalidGroupId));
-        }
         let mut cx = Cx::new(now, &self.config, &mut self.timers);
         let allowed = match self.groups.get_mut(&request.group_id) {
             Some(Group::Classic(group)) => {
@@ -68,9 +65,6 @@ impl Shard {
         now: Now,
         request: &TransactionalCommit,
     ) -> Decided<Result<Vec<ErrorCode>, ErrorCode>> {
-        if request.group_id.is_empty() {
-            return Decided::reply(Err(ErrorCode::InvalidGroupId));
-        }
         let allowed = match self.groups.get(&request.group_id) {
             Some(Group::Classic(group)) => group.validate_commit(
                 &request.member_id,
@@ -96,9 +90,6 @@ impl Shard {
     /// # Errors
     /// The group's code, where the whole is refused.
     pub fn fetch_offsets(&self, request: &OffsetFetch) -> Result<FetchedTopics, ErrorCode> {
-        if request.group_id.is_empty() {
-            return Err(ErrorCode::InvalidGroupId);
-        }
         let group_id = &*request.group_id;
         let fetched = |topic: &Arc<str>, partition: i32, committed: Option<&CommittedOffset>| {
             let is_unstable =
@@ -136,7 +127,6 @@ impl Shard {
         partitions: &[(Arc<str>, i32)],
     ) -> Decided<Result<Vec<ErrorCode>, ErrorCode>> {
         let group = match self.groups.get(group_id) {
-            _ if group_id.is_empty() => return Decided::reply(Err(ErrorCode::InvalidGroupId)),
             Some(Group::Classic(group)) => group,
             None => return Decided::reply(Err(ErrorCode::GroupIdNotFound)),
         };
@@ -160,11 +150,16 @@ impl Shard {
         decided
     }
 
-    /// Topics are gone: so are the offsets that any group committed for them.
-    pub fn forget_topics(&mut self, topics: &[Arc<str>]) -> Decided<()> {
-        let mut decided = Decided::reply(());
+    /// Topics are gone: so are the offsets that any group committed for them. The reply says whether there are more:
+    /// then call again.
+    pub fn forget_topics(&mut self, topics: &[Arc<str>]) -> Decided<bool> {
+        let mut decided = Decided::reply(false);
         for group_id in self.offsets.group_ids() {
             for topic in topics {
+                if decided.records.len() >= MAX_TOMBSTONES {
+                    decided.reply = true;
+                    return decided;
+                }
                 let partitions = self.offsets.of_topic(group_id, topic);
                 let gone = partitions.map(|(partition, _)| tombstone(group_id, topic, partition));
                 decided.records.extend(gone);
@@ -178,7 +173,7 @@ impl Shard {
         let mut decided = Decided::reply(());
         let mut is_cut = false;
         for (group_id, group) in &self.groups {
-            if decided.records.len() >= MAX_EXPIRED_PER_CHECK {
+            if decided.records.len() >= MAX_TOMBSTONES {
                 is_cut = true;
                 break;
             }

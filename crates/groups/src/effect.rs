@@ -131,8 +131,9 @@ impl SyncResponse {
 }
 
 impl Response {
-    /// The same answer with `error` in place of what was decided.
-    pub(crate) fn failed(self, error: ErrorCode) -> Self {
+    /// The same answer with `error` in place of what was decided: its records will not be committed.
+    #[must_use]
+    pub fn failed(self, error: ErrorCode) -> Self {
         match self {
             Self::Join(join) => Self::Join(JoinResponse::error(&join.member_id, error)),
             Self::Sync(_) => Self::Sync(SyncResponse::error(error)),

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use millstream_base::ErrorCode;
 
 use crate::classic::{ClassicGroup, Cx};
@@ -77,8 +76,8 @@ impl Shard {
     pub fn load(
         &mut self,
         origin: Origin,
-        key: &Bytes,
-        value: Option<&Bytes>,
+        key: &[u8],
+        value: Option<&[u8]>,
     ) -> Result<Loaded, DecodeRecordError> {
         match codec::decode(key, value)? {
             codec::Decoded::Record(record) => {

@@ -134,6 +134,13 @@ impl GroupCoordinator {
         }
     }
 
+    /// Gives up all shards: the broker stops.
+    pub(crate) fn close_all(&self) {
+        let _one = self.refreshing.lock();
+        let old = self.slots.swap(Arc::default());
+        self.close(old.iter().flatten());
+    }
+
     fn close<'a>(&self, shards: impl Iterator<Item = &'a Arc<HostedShard>>) {
         let now = self.now();
         for shard in shards {
@@ -142,6 +149,11 @@ impl GroupCoordinator {
     }
 
     fn load_in_background(self: &Arc<Self>, shard: Arc<HostedShard>) {
+        // A new topic's shards answer at once, so that the first member of the first group need not come twice.
+        if shard.partition.with_log(|log| log.log_start_offset() == log.end_offset()) {
+            shard.activate(self.now(), Shard::new(self.group_config()));
+            return self.note_deadline(&shard);
+        }
         let coordinator = Arc::clone(self);
         task::spawn_blocking(move || {
             let buffer = coordinator.config.load().groups.offsets_load_buffer_size;

@@ -6,6 +6,7 @@
 //! heartbeat takes one short lock and nothing else.
 
 pub(crate) mod convert;
+mod follow;
 mod host;
 mod load;
 mod shard;
@@ -13,8 +14,9 @@ mod shard;
 mod tests;
 mod topic;
 
+pub(crate) use follow::FollowMetadata;
 pub(crate) use host::GroupCoordinator;
-pub(crate) use shard::{HostedShard, Written};
+pub(crate) use shard::Written;
 pub(crate) use topic::ensure_offsets_topic;
 
 /// The partition of `__consumer_offsets` that holds a group: Java's `String.hashCode` of its id, as Kafka does it, so

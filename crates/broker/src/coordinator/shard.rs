@@ -112,10 +112,6 @@ impl HostedShard {
         })
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock()
-    }
-
     fn lock_active(&self) -> Result<MutexGuard<'_, Inner>, ErrorCode> {
         let inner = self.inner.lock();
         match inner.state.refusal() {

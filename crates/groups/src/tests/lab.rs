@@ -421,7 +421,7 @@ pub(super) fn load(config: &GroupConfig, log: &[(Bytes, Option<Bytes>)]) -> Shar
     let mut shard = Shard::new(config.clone());
     for (offset, (key, value)) in log.iter().enumerate() {
         let origin = Origin { log_offset: offset as i64, producer_id: None };
-        shard.load(origin, key, value.as_ref()).expect("our own records can be read");
+        shard.load(origin, key, value.as_deref()).expect("our own records can be read");
     }
     shard
 }

@@ -1,0 +1,50 @@
+//! Keeps the coordinator in step with the cluster's metadata.
+
+use std::sync::Arc;
+
+use millstream_metadata::{ClusterImage, ImageDelta};
+use millstream_quorum::ImageListener;
+
+use super::GroupCoordinator;
+use crate::replica::{Lookup, Replicas};
+use crate::topic_rules::OFFSETS_TOPIC;
+
+/// Tells the coordinator of every commit. Must be told after the replicas.
+pub(crate) struct FollowMetadata {
+    coordinator: Arc<GroupCoordinator>,
+    replicas: Arc<Replicas>,
+}
+
+impl FollowMetadata {
+    /// A listener for `coordinator`, which finds its partitions in `replicas`.
+    pub(crate) fn new(coordinator: Arc<GroupCoordinator>, replicas: Arc<Replicas>) -> Arc<Self> {
+        Arc::new(Self { coordinator, replicas })
+    }
+
+    /// Makes the shards what `image` says.
+    pub(crate) fn refresh(&self, image: &ClusterImage) {
+        self.coordinator.refresh(image, |index| {
+            match self.replicas.by_name(OFFSETS_TOPIC, index) {
+                Lookup::Here(partition) => Some(partition),
+                Lookup::Refused(_) => None,
+            }
+        });
+    }
+}
+
+impl ImageListener for FollowMetadata {
+    fn committed(&self, image: &Arc<ClusterImage>, delta: &ImageDelta) {
+        let id = image.topics.id_of(OFFSETS_TOPIC);
+        let changed = delta.partitions.iter().any(|(topic, _)| Some(*topic) == id);
+        let deleted = delta.topics_deleted.values().any(|topic| &*topic.name == OFFSETS_TOPIC);
+        if changed || deleted {
+            self.refresh(image);
+        }
+        // A topic that was made anew under its old name starts without offsets.
+        let gone: Vec<Arc<str>> =
+            delta.topics_deleted.values().map(|topic| Arc::clone(&topic.name)).collect();
+        if !gone.is_empty() {
+            self.coordinator.forget_topics(&gone);
+        }
+    }
+}
