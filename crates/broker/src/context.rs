@@ -7,19 +7,24 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use millstream_base::NodeId;
+use millstream_metadata::ClusterImage;
 use millstream_wire::{ApiKey, Str};
 use parking_lot::Mutex;
 
 use crate::authorizer::{Operation, Principal, Resource};
 use crate::broker::Broker;
+use crate::server::RequestMemory;
 
 /// The bounds that hold for one connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct ConnectionLimits {
     /// `socket.request.max.bytes`.
     pub request_max_bytes: usize,
     /// `connections.max.idle.ms`; `None` for no limit.
     pub max_idle: Option<Duration>,
+    /// What all connections share for requests that are on their way in; `None` for no limit.
+    pub memory: Option<RequestMemory>,
 }
 
 /// What is true of a connection for as long as it lives.
@@ -70,8 +75,8 @@ impl ConnectionContext {
     }
 
     /// The connection's bounds.
-    pub(crate) fn limits(&self) -> ConnectionLimits {
-        self.info.limits
+    pub(crate) fn limits(&self) -> &ConnectionLimits {
+        &self.info.limits
     }
 
     /// What the client calls itself, copied once a connection and not once a request.
@@ -106,6 +111,18 @@ impl RequestContext {
     pub(crate) fn allows(&self, operation: Operation, resource: Resource<'_>) -> bool {
         let who = &self.connection.principal;
         self.broker.authorizer().allows(who, self.connection.peer.ip(), operation, resource)
+    }
+
+    /// Where the client reaches broker `node`: where it is advertised, or, for this broker without
+    /// `advertised.listeners`, the very address that the client dialled.
+    pub(crate) fn address_of(&self, image: &ClusterImage, node: NodeId) -> Option<(Str, i32)> {
+        let is_advertised = self.broker.config().advertised_listeners.is_some();
+        if node == self.broker.node_id() && !is_advertised {
+            let local = self.connection.local;
+            return Some((local.ip().to_canonical().to_string().into(), local.port().into()));
+        }
+        let endpoint = image.broker(node)?.endpoint(&self.connection.listener)?;
+        Some(((&endpoint.host).into(), endpoint.port.into()))
     }
 
     /// The client's name for itself, empty when it gives none.

@@ -19,7 +19,12 @@ const FLUSH_LOOK: Duration = Duration::from_secs(1);
 pub(crate) fn start(broker: &Arc<Broker>, stop: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
     let config = broker.config();
     let millis = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(1).max(1));
-    let checkpoint = millis(i64::from(config.log.flush_offset_checkpoint_interval_ms));
+    let (points, starts) = (
+        config.log.flush_offset_checkpoint_interval_ms,
+        config.log.flush_start_offset_checkpoint_interval_ms,
+    );
+    // All checkpoints are written together, by whichever interval is shorter.
+    let checkpoint = millis(i64::from(points.min(starts)));
     let expiry = millis(i64::from(config.transactions.producer_id_expiration_check_interval_ms));
     let retention = millis(config.log.retention_check_interval_ms);
     vec![

@@ -1,6 +1,7 @@
 //! Starting and stopping a broker, in the order that leaves no half-open state behind.
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +24,9 @@ use tracing::{info, warn};
 
 use crate::broker::{BoundListener, Broker, Parts};
 use crate::context::ConnectionLimits;
+use crate::coordinator::FollowMetadata;
 use crate::replica::{Logs, Replicas};
-use crate::server::{self, Listener, ListenerLimits};
+use crate::server::{self, Listener, ListenerLimits, RequestMemory};
 use crate::settings::Settings;
 use crate::{features, housekeeping, topic_rules};
 
@@ -112,6 +114,10 @@ pub async fn start(config: BrokerConfig) -> Result<Running, StartError> {
         quorum,
         replicas,
     });
+    let follow = FollowMetadata::new(Arc::clone(broker.groups()), Arc::clone(broker.replicas()));
+    broker.quorum().add_listener(Arc::clone(&follow) as _);
+    follow.refresh(&broker.image());
+    broker.groups().start_timers();
     let listeners = bound(&sockets)?;
     register(&broker, &config, &listeners).await?;
     let (stop, stopped) = watch::channel(false);
@@ -148,6 +154,8 @@ impl Running {
     pub async fn stop(self) {
         let Self { broker, stop, accepting, keeping, .. } = self;
         stop.send_replace(true);
+        // Members that wait in a rebalance are told to look for another coordinator.
+        broker.groups().close_all();
         for task in accepting.into_iter().chain(keeping) {
             // A task that panicked has said so.
             drop(task.await);
@@ -163,6 +171,7 @@ impl Running {
 /// Binds every listener before anything else is touched: the commonest failure comes first and costs nothing.
 async fn listen(config: &BrokerConfig) -> Result<Vec<(ListenerConfig, Listener)>, StartError> {
     let mut sockets = Vec::with_capacity(config.listeners.len());
+    let limits = limits(config);
     for listener in &config.listeners {
         let failed = |source| StartError::Listen { listener: listener.to_string(), source };
         let host = if listener.host.is_empty() { "0.0.0.0" } else { &listener.host };
@@ -170,7 +179,7 @@ async fn listen(config: &BrokerConfig) -> Result<Vec<(ListenerConfig, Listener)>
         let address = addresses.into_iter().min_by_key(SocketAddr::is_ipv6);
         let address = address.ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
         let backlog = u32::try_from(config.network.socket_listen_backlog_size).unwrap_or(1);
-        let socket = server::bind(&listener.name, address, backlog, limits(config));
+        let socket = server::bind(&listener.name, address, backlog, limits.clone());
         sockets.push((listener.clone(), socket.map_err(failed)?));
     }
     Ok(sockets)
@@ -186,10 +195,26 @@ fn limits(config: &BrokerConfig) -> ListenerLimits {
         connection: ConnectionLimits {
             request_max_bytes: count(network.socket_request_max_bytes),
             max_idle: idle.map(Duration::from_millis),
+            memory: usize::try_from(network.queued_max_request_bytes)
+                .ok()
+                .filter(|bytes| *bytes > 0)
+                .map(RequestMemory::new),
         },
+        per_ip_overrides: per_ip_overrides(config),
         send_buffer: config.socket_send_buffer_bytes(),
         receive_buffer: config.socket_receive_buffer_bytes(),
     }
+}
+
+fn per_ip_overrides(config: &BrokerConfig) -> HashMap<IpAddr, usize> {
+    let overrides = config.network.ip_overrides().unwrap_or_default().into_iter();
+    let parsed = overrides.filter_map(|(host, count)| {
+        let address = host.parse().inspect_err(|_| {
+            warn!(host, "max.connections.per.ip.overrides takes addresses; this entry is left out");
+        });
+        Some((address.ok()?, usize::try_from(count).unwrap_or(usize::MAX)))
+    });
+    parsed.collect()
 }
 
 fn bound(sockets: &[(ListenerConfig, Listener)]) -> Result<Vec<BoundListener>, StartError> {

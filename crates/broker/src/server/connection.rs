@@ -18,6 +18,7 @@ use millstream_env::task::{self, Instant, Sleep};
 
 use super::foreign;
 use super::input::{FrameError, Input};
+use super::memory::Share;
 use super::outgoing::Outgoing;
 use crate::context::ConnectionContext;
 use crate::dispatch::{self, Outcome, Refusal, Waiting};
@@ -60,6 +61,8 @@ pub(crate) struct Connection {
     tick: Pin<Box<Sleep>>,
     last_active: Instant,
     seen_first: bool,
+    /// The share of the common memory that the request on its way in has.
+    share: Option<Share>,
     /// Whether the tick is set to look at the buffers soon.
     watched: bool,
 }
@@ -76,6 +79,7 @@ impl Connection {
             tick: Box::pin(task::sleep(RELEASE_AFTER)),
             last_active: Instant::now(),
             seen_first: false,
+            share: None,
             watched: true,
         }
     }
@@ -86,6 +90,7 @@ impl Connection {
         loop {
             while let Some(frame) = self.take_frame(max)? {
                 self.handle(frame).await?;
+                self.share = None;
                 if self.out.buffered() >= SEND_AT || self.out.has_files() {
                     self.send().await?;
                 }
@@ -93,6 +98,7 @@ impl Connection {
             if self.queue.is_empty() {
                 self.send().await?;
             }
+            self.take_share(max).await;
             if !self.receive_or_finish_waiting(max).await? {
                 return Ok(());
             }
@@ -211,9 +217,22 @@ impl Connection {
             if !self.read_some()? {
                 return Ok(false);
             }
-            if self.input.has_frame(max) || !self.seen_first {
+            let shares = self.context.limits().memory.is_some() && self.share.is_none();
+            let begins_large = shares && self.input.large_frame(max).is_some();
+            if self.input.has_frame(max) || !self.seen_first || begins_large {
                 return Ok(true);
             }
+        }
+    }
+
+    /// Waits for room in the memory that all requests share, before a large one is read on.
+    async fn take_share(&mut self, max: usize) {
+        let Some(memory) = self.context.limits().memory.as_ref().filter(|_| self.share.is_none())
+        else {
+            return;
+        };
+        if let Some(size) = self.input.large_frame(max) {
+            self.share = memory.share(size).await;
         }
     }
 

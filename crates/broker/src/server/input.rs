@@ -63,6 +63,12 @@ impl Input {
         Ok(Some(begin..end))
     }
 
+    /// The size of a request that has begun to arrive and takes more than one read.
+    pub(crate) fn large_frame(&self, max: usize) -> Option<usize> {
+        let size = self.promised(max).ok().flatten()?;
+        (size > SMALL_READ && self.unread().len() < PREFIX + size).then_some(size)
+    }
+
     /// Whether a whole frame waits.
     pub(crate) fn has_frame(&self, max: usize) -> bool {
         match self.promised(max) {

@@ -17,12 +17,14 @@ use crate::broker::Broker;
 use crate::context::{ConnectionContext, ConnectionLimits};
 
 /// The bounds of all connections of one listener.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct ListenerLimits {
     /// `max.connections`.
     pub max_connections: usize,
     /// `max.connections.per.ip`.
     pub max_per_ip: usize,
+    /// `max.connections.per.ip.overrides`.
+    pub per_ip_overrides: HashMap<IpAddr, usize>,
     /// The bounds of each.
     pub connection: ConnectionLimits,
     /// `socket.send.buffer.bytes`, when it was set.
@@ -53,7 +55,7 @@ impl Counts {
             return Err("max.connections");
         }
         let from_ip = self.by_ip.entry(ip).or_default();
-        if *from_ip >= limits.max_per_ip {
+        if *from_ip >= limits.per_ip_overrides.get(&ip).copied().unwrap_or(limits.max_per_ip) {
             return Err("max.connections.per.ip");
         }
         *from_ip += 1;
@@ -140,8 +142,8 @@ impl Listener {
             }
         };
         let name = Arc::clone(&self.name);
-        let context =
-            ConnectionContext::new(Arc::clone(broker), name, peer, local, self.limits.connection);
+        let limits = self.limits.connection.clone();
+        let context = ConnectionContext::new(Arc::clone(broker), name, peer, local, limits);
         let mut stop = stop.clone();
         task::spawn(async move {
             let _place = place;
@@ -169,10 +171,11 @@ mod tests {
     use super::*;
 
     fn limits(max_connections: usize, max_per_ip: usize) -> ListenerLimits {
-        let connection = ConnectionLimits { request_max_bytes: 100, max_idle: None };
+        let connection = ConnectionLimits { request_max_bytes: 100, max_idle: None, memory: None };
         ListenerLimits {
             max_connections,
             max_per_ip,
+            per_ip_overrides: HashMap::new(),
             connection,
             send_buffer: None,
             receive_buffer: None,
@@ -193,5 +196,18 @@ mod tests {
         drop(Place { counts: Arc::clone(&counts), ip: a });
         assert_eq!(enter(b), Ok(()));
         assert_eq!(counts.lock().by_ip.len(), 2);
+    }
+
+    #[test]
+    fn an_address_may_have_a_limit_of_its_own() {
+        let (a, b): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        let mut limits = limits(10, 1);
+        limits.per_ip_overrides.insert(a, 2);
+        let mut counts = Counts::default();
+        assert_eq!(counts.enter(a, &limits), Ok(()));
+        assert_eq!(counts.enter(a, &limits), Ok(()));
+        assert!(counts.enter(a, &limits).is_err());
+        assert_eq!(counts.enter(b, &limits), Ok(()));
+        assert!(counts.enter(b, &limits).is_err());
     }
 }

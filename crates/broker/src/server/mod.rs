@@ -7,7 +7,9 @@ mod connection;
 mod foreign;
 mod input;
 mod listener;
+mod memory;
 mod outgoing;
 
 pub(crate) use listener::{Listener, ListenerLimits, bind};
+pub(crate) use memory::RequestMemory;
 pub(crate) use outgoing::Outgoing;
