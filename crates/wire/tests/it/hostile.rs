@@ -108,7 +108,8 @@ fn one_byte_for_a_long_time() {
 #[test]
 fn both_bounds_on_arrays_hold_on_their_own() {
     use millstream_wire::messages::delete_groups::DeleteGroupsRequest;
-    use millstream_wire::{DecodeErrorKind, Decoder};
+    use millstream_wire::messages::describe_log_dirs::*;
+    use millstream_wire::{DecodeErrorKind, Decoder, Str};
     let kind = |frame: Vec<u8>, limit: usize| {
         let mut d = Decoder::new(frame.into()).with_memory_limit(limit);
         d.read::<DeleteGroupsRequest>(1).map(|_| ()).map_err(|error| error.kind)
@@ -119,7 +120,17 @@ fn both_bounds_on_arrays_hold_on_their_own() {
     assert_eq!(kind(frame, usize::MAX), Err(too_many));
     let frame = [&[0, 0, 0, 4][..], &[0; 8]].concat();
     assert_eq!(kind(frame.clone(), usize::MAX), Ok(()));
-    assert_eq!(kind(frame, 100), Err(DecodeErrorKind::OverBudget));
+    assert_eq!(kind(frame.clone(), 4 * size_of::<Str>()), Ok(()));
+    assert_eq!(kind(frame, 4 * size_of::<Str>() - 1), Err(DecodeErrorKind::OverBudget));
+
+    // Arrays count together: one topic and its hundred partitions.
+    let frame = [&[0, 0, 0, 1, 0, 0, 0, 0, 0, 100][..], &[0; 400]].concat();
+    let read = |limit: usize| {
+        let mut d = Decoder::new(frame.clone().into()).with_memory_limit(limit);
+        d.read::<DescribeLogDirsRequest>(1).map(|_| ()).map_err(|error| error.kind)
+    };
+    let both = 400 + size_of::<DescribableLogDirTopic>();
+    assert_eq!((read(both), read(both - 1)), (Ok(()), Err(DecodeErrorKind::OverBudget)));
 }
 
 /// The largest memory a byte that messages of these shapes take; all of them must decode.
