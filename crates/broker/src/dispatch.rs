@@ -10,17 +10,20 @@ use std::pin::Pin;
 use bytes::Bytes;
 use millstream_base::ErrorCode;
 use millstream_log::FileRange;
+use millstream_wire::frame::{HeaderError, RequestHeaderView};
 use millstream_wire::messages::api_versions::ApiVersionsResponse;
 use millstream_wire::{ApiKey, DecodeError, Decoder, Encode, EncodeError, Request};
 
 use crate::apis;
 use crate::context::{ConnectionContext, RequestContext};
 use crate::handlers;
-use crate::header::{self, Header, HeaderError};
 use crate::server::Outgoing;
 
 /// How much is read ahead from a connection whose request is still being answered.
 pub(crate) const READ_AHEAD: usize = 64 * 1024;
+
+/// The most memory that one decoded request may take. Records do not count: they are read where they lie.
+const MAX_DECODED_BYTES: usize = 64 << 20;
 
 /// An answer that is not there yet.
 pub(crate) type Waiting = Pin<Box<dyn Future<Output = Result<Outgoing, Refusal>> + Send>>;
@@ -38,10 +41,10 @@ pub(crate) enum Outcome {
 /// Why a request gets no answer. The connection is closed, as Kafka does.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// The header cannot be read.
+    /// The header cannot be read, or names an API or version that there is not.
     #[error(transparent)]
     Header(#[from] HeaderError),
-    /// No such API, or not one that is served here.
+    /// An API or version that is not served here.
     #[error("API key {key} version {version} is not served here (ApiVersions lists what is)")]
     NotServed {
         /// The number of the API.
@@ -80,55 +83,45 @@ pub(crate) fn dispatch(
     frame: &mut [u8],
     out: &mut Outgoing,
 ) -> Result<Outcome, Refusal> {
-    let header = header::parse(frame)?;
-    let api = match served(&header) {
-        Ok(api) => api,
-        Err(refusal) => return unsupported(&header, out, refusal),
+    let header = match RequestHeaderView::parse(frame) {
+        Ok(header) if apis::serves(header.key, header.version) => header,
+        Ok(RequestHeaderView { key, version, .. }) => {
+            return Err(Refusal::NotServed { key: key.code(), version });
+        }
+        Err(HeaderError::UnsupportedVersion {
+            key: ApiKey::ApiVersions, correlation_id, ..
+        }) => return say_what_is_served(correlation_id, out),
+        Err(other) => return Err(other.into()),
     };
-    let (body_at, context) = (header.body_at, request_context(connection, api, &header));
+    let (body_at, context) = (header.len, request_context(connection, &header));
     let body = frame.get_mut(body_at..).unwrap_or_default();
     route(context, body, out)
 }
 
-/// The API of a request, if it is one that ApiVersions advertises at this version.
-fn served(header: &Header<'_>) -> Result<ApiKey, Refusal> {
-    let version = header.version;
-    match header.api {
-        Ok(api) if apis::serves(api, version) => Ok(api),
-        Ok(api) => Err(Refusal::NotServed { key: api.code(), version }),
-        Err(key) => Err(Refusal::NotServed { key, version }),
-    }
-}
-
-/// A client that asks for ApiVersions at a version too new is told which to use (KIP-511); all else is refused.
-fn unsupported(
-    header: &Header<'_>,
-    out: &mut Outgoing,
-    refusal: Refusal,
-) -> Result<Outcome, Refusal> {
-    if header.api != Ok(ApiKey::ApiVersions) {
-        return Err(refusal);
-    }
+/// A client that asks for ApiVersions at a version too new is told which to use (KIP-511).
+fn say_what_is_served(correlation_id: i32, out: &mut Outgoing) -> Result<Outcome, Refusal> {
     let response = ApiVersionsResponse {
         error_code: ErrorCode::UnsupportedVersion.code(),
         api_keys: apis::advertised(),
         ..Default::default()
     };
     let api = ApiKey::ApiVersions;
-    out.push(api, 0, header.correlation_id, &response, Vec::new())
-        .map_err(|source| Refusal::Answer { api, version: 0, source })?;
+    out.push(api, 0, correlation_id, &response, Vec::new()).map_err(|source| Refusal::Answer {
+        api,
+        version: 0,
+        source,
+    })?;
     Ok(Outcome::Answered)
 }
 
 fn request_context(
     connection: &ConnectionContext,
-    api: ApiKey,
-    header: &Header<'_>,
+    header: &RequestHeaderView<'_>,
 ) -> RequestContext {
     RequestContext {
         broker: connection.broker.clone(),
         connection: connection.info.clone(),
-        api,
+        api: header.key,
         version: header.version,
         correlation_id: header.correlation_id,
         client_id: connection.keep_client_id(header.client_id),
@@ -143,6 +136,17 @@ fn route(context: RequestContext, body: &mut [u8], out: &mut Outgoing) -> Result
         ApiKey::Fetch => h::fetch::handle(context, body, out),
         ApiKey::ListOffsets => later(context, body, h::list_offsets::handle),
         ApiKey::ApiVersions => now(&context, body, out, h::api_versions::handle),
+        ApiKey::FindCoordinator => later(context, body, h::find_coordinator::handle),
+        ApiKey::JoinGroup => later(context, body, h::join_group::handle),
+        ApiKey::SyncGroup => later(context, body, h::sync_group::handle),
+        ApiKey::Heartbeat => now(&context, body, out, h::heartbeat::handle),
+        ApiKey::LeaveGroup => later(context, body, h::leave_group::handle),
+        ApiKey::OffsetCommit => h::offset_commit::handle(context, body, out),
+        ApiKey::OffsetFetch => now(&context, body, out, h::offset_fetch::handle),
+        ApiKey::ListGroups => now(&context, body, out, h::list_groups::handle),
+        ApiKey::DescribeGroups => now(&context, body, out, h::describe_groups::handle),
+        ApiKey::DeleteGroups => later(context, body, h::delete_groups::handle),
+        ApiKey::OffsetDelete => later(context, body, h::offset_delete::handle),
         ApiKey::DeleteRecords => later(context, body, h::delete_records::handle),
         ApiKey::OffsetForLeaderEpoch => {
             now(&context, body, out, h::offset_for_leader_epoch::handle)
@@ -189,7 +193,8 @@ where
 /// Reads a request's fields.
 pub(crate) fn decode<R: Request>(context: &RequestContext, body: &[u8]) -> Result<R, Refusal> {
     let (api, version) = (context.api, context.version);
-    let mut decoder = Decoder::new(Bytes::copy_from_slice(body));
+    let frame = Bytes::copy_from_slice(body);
+    let mut decoder = Decoder::new(frame).with_memory_limit(MAX_DECODED_BYTES);
     decoder.read(version).map_err(|source| Refusal::Body { api, version, source })
 }
 
