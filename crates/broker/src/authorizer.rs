@@ -61,14 +61,13 @@ pub enum Resource<'a> {
 }
 
 impl Resource<'_> {
-    /// The operations that make sense for this kind of resource, as the bits of the wire's
-    /// `AuthorizedOperations` fields.
-    pub fn all_operations(self) -> i32 {
+    /// The operations that make sense for this kind of resource.
+    pub fn operations(self) -> &'static [Operation] {
         use Operation::{
             Alter, AlterConfigs, ClusterAction, Create, Delete, Describe, DescribeConfigs,
             IdempotentWrite, Read, Write,
         };
-        let operations: &[Operation] = match self {
+        match self {
             Self::Topic(_) => {
                 &[Read, Write, Create, Delete, Alter, Describe, DescribeConfigs, AlterConfigs]
             }
@@ -83,9 +82,18 @@ impl Resource<'_> {
                 IdempotentWrite,
             ],
             Self::TransactionalId(_) => &[Write, Describe],
-        };
-        operations.iter().fold(0, |bits, operation| bits | (1 << (*operation as i32)))
+        }
     }
+
+    /// [`Self::operations`] as the bits of the wire's `AuthorizedOperations` fields.
+    pub fn all_operations(self) -> i32 {
+        operation_bits(self.operations().iter().copied())
+    }
+}
+
+/// Operations as the bits of the wire's `AuthorizedOperations` fields.
+pub(crate) fn operation_bits(operations: impl Iterator<Item = Operation>) -> i32 {
+    operations.fold(0, |bits, operation| bits | (1 << (operation as i32)))
 }
 
 /// Decides about operations.

@@ -17,7 +17,9 @@ use millstream_metadata::ClusterImage;
 use millstream_quorum::{Identity, Quorum};
 
 use crate::authorizer::{AllowAll, Authorizer};
+use crate::coordinator::GroupCoordinator;
 use crate::fetch::SessionCache;
+use crate::producer_ids::ProducerIds;
 use crate::replica::Replicas;
 
 /// What a listener is bound to.
@@ -34,6 +36,8 @@ pub struct BoundListener {
 pub struct Broker {
     pub(crate) parts: Parts,
     sessions: SessionCache,
+    groups: Arc<GroupCoordinator>,
+    producer_ids: ProducerIds,
     authorizer: Box<dyn Authorizer>,
 }
 
@@ -53,7 +57,13 @@ impl Broker {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         let slots = parts.config.load().node.max_incremental_fetch_session_cache_slots;
         let sessions = SessionCache::new(usize::try_from(slots).unwrap_or_default());
-        Arc::new(Self { parts, sessions, authorizer: Box::new(AllowAll) })
+        let groups = GroupCoordinator::new(
+            parts.node_id,
+            Arc::clone(&parts.config),
+            Arc::clone(&parts.clock),
+            Arc::clone(&parts.random),
+        );
+        Arc::new(Self { parts, sessions, groups, producer_ids: ProducerIds::default(), authorizer: Box::new(AllowAll) })
     }
 
     /// This broker's id.
@@ -104,6 +114,16 @@ impl Broker {
     /// Incremental fetch sessions.
     pub(crate) fn fetch_sessions(&self) -> &SessionCache {
         &self.sessions
+    }
+
+    /// Consumer groups whose coordinator this broker is.
+    pub(crate) fn groups(&self) -> &Arc<GroupCoordinator> {
+        &self.groups
+    }
+
+    /// Ids for idempotent producers.
+    pub(crate) fn producer_ids(&self) -> &ProducerIds {
+        &self.producer_ids
     }
 
     /// Who decides what a principal may do.

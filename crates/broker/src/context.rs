@@ -12,7 +12,7 @@ use millstream_metadata::ClusterImage;
 use millstream_wire::{ApiKey, Str};
 use parking_lot::Mutex;
 
-use crate::authorizer::{Operation, Principal, Resource};
+use crate::authorizer::{Operation, Principal, Resource, operation_bits};
 use crate::broker::Broker;
 use crate::server::RequestMemory;
 
@@ -123,6 +123,12 @@ impl RequestContext {
         }
         let endpoint = image.broker(node)?.endpoint(&self.connection.listener)?;
         Some(((&endpoint.host).into(), endpoint.port.into()))
+    }
+
+    /// What the request's principal may do to a resource, as the bits of the wire's `AuthorizedOperations` fields.
+    pub(crate) fn allowed_operations(&self, resource: Resource<'_>) -> i32 {
+        let operations = resource.operations().iter().copied();
+        operation_bits(operations.filter(|operation| self.allows(*operation, resource)))
     }
 
     /// The client's name for itself, empty when it gives none.

@@ -152,6 +152,21 @@ fn route(context: RequestContext, body: &mut [u8], out: &mut Outgoing) -> Result
             now(&context, body, out, h::offset_for_leader_epoch::handle)
         }
         ApiKey::DescribeLogDirs => later(context, body, h::describe_log_dirs::handle),
+        ApiKey::Metadata => later(context, body, h::metadata::handle),
+        ApiKey::CreateTopics => later(context, body, h::create_topics::handle),
+        ApiKey::DeleteTopics => later(context, body, h::delete_topics::handle),
+        ApiKey::CreatePartitions => later(context, body, h::create_partitions::handle),
+        ApiKey::DescribeTopicPartitions => {
+            now(&context, body, out, h::describe_topic_partitions::handle)
+        }
+        ApiKey::DescribeCluster => now(&context, body, out, h::describe_cluster::handle),
+        ApiKey::DescribeConfigs => now(&context, body, out, h::describe_configs::handle),
+        ApiKey::AlterConfigs => later(context, body, h::alter_configs::handle),
+        ApiKey::IncrementalAlterConfigs => {
+            later(context, body, h::incremental_alter_configs::handle)
+        }
+        ApiKey::ListConfigResources => now(&context, body, out, h::list_config_resources::handle),
+        ApiKey::InitProducerId => later(context, body, h::init_producer_id::handle),
         api => Err(Refusal::NotServed { key: api.code(), version: context.version }),
     }
 }

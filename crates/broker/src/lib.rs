@@ -6,7 +6,9 @@
 
 mod apis;
 mod authorizer;
+mod auto_create;
 mod broker;
+mod cluster_view;
 mod context;
 mod coordinator;
 mod dispatch;
@@ -14,7 +16,9 @@ mod features;
 mod fetch;
 mod handlers;
 mod housekeeping;
+mod producer_ids;
 mod replica;
+mod resources;
 mod server;
 mod settings;
 mod start;
