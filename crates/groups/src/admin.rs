@@ -84,18 +84,31 @@ impl Group {
     pub(crate) const fn kind(&self) -> GroupKind {
         match self {
             Self::Classic(_) => GroupKind::Classic,
+            Self::Consumer(_) => GroupKind::Consumer,
         }
     }
 
-    pub(crate) const fn state_name(&self) -> &'static str {
+    pub(crate) fn state_name(&self) -> &'static str {
         match self {
             Self::Classic(group) => group.state.name(),
+            Self::Consumer(group) => group.state_name(),
+        }
+    }
+
+    /// The records that delete the group, without its offsets. It has no members.
+    pub(crate) fn tombstones(&self) -> Vec<Record> {
+        match self {
+            Self::Classic(group) => {
+                vec![Record::Classic { group_id: Arc::clone(&group.id), value: None }]
+            }
+            Self::Consumer(group) => group.tombstones(),
         }
     }
 
     fn protocol_type(&self) -> Arc<str> {
         match self {
             Self::Classic(group) => group.protocol_type.clone().unwrap_or_else(|| "".into()),
+            Self::Consumer(_) => crate::classic::CONSUMER.into(),
         }
     }
 }
@@ -123,6 +136,7 @@ impl Shard {
     pub fn describe_group(&self, group_id: &str) -> Option<DescribedGroup> {
         match self.groups.get(group_id)? {
             Group::Classic(group) => Some(describe(group)),
+            Group::Consumer(_) => None,
         }
     }
 
@@ -133,7 +147,10 @@ impl Shard {
             Some(Group::Classic(group)) if group.state != State::Empty => {
                 return Decided::reply(ErrorCode::NonEmptyGroup);
             }
-            Some(Group::Classic(_)) => {}
+            Some(Group::Consumer(group)) if !group.members.is_empty() => {
+                return Decided::reply(ErrorCode::NonEmptyGroup);
+            }
+            Some(_) => {}
         }
         let committed =
             self.offsets.of_group(group_id).map(|(topic, partition, _)| (topic, partition));
@@ -142,7 +159,7 @@ impl Shard {
             .chain(open)
             .map(|(topic, partition)| tombstone(group_id, topic, partition))
             .collect();
-        records.push(Record::Classic { group_id: Arc::clone(group_id), value: None });
+        records.extend(self.groups.get(group_id).into_iter().flat_map(Group::tombstones));
         let mut decided = Decided::reply(ErrorCode::None);
         decided.records = records;
         decided

@@ -40,6 +40,12 @@ impl Shard {
                 }
                 allowed
             }
+            Some(Group::Consumer(group)) => group.validate_commit(
+                &request.member_id,
+                request.instance_id.as_deref(),
+                request.generation,
+                request.knows_member_epochs,
+            ),
             // Without a group only a consumer that assigns its partitions itself may commit.
             None if request.generation < 0 => Ok(()),
             None if request.knows_member_epochs => Err(ErrorCode::GroupIdNotFound),
@@ -72,6 +78,12 @@ impl Shard {
                 request.generation,
                 true,
             ),
+            Some(Group::Consumer(group)) => group.validate_commit(
+                &request.member_id,
+                request.instance_id.as_deref(),
+                request.generation,
+                true,
+            ),
             None if request.generation < 0 => Ok(()),
             None => Err(ErrorCode::IllegalGeneration),
         };
@@ -91,6 +103,9 @@ impl Shard {
     /// The group's code, where the whole is refused.
     pub fn fetch_offsets(&self, request: &OffsetFetch) -> Result<FetchedTopics, ErrorCode> {
         let group_id = &*request.group_id;
+        if let Some(Group::Consumer(group)) = self.groups.get(group_id) {
+            group.validate_fetch(request.member_id.as_deref(), request.member_epoch)?;
+        }
         let fetched = |topic: &Arc<str>, partition: i32, committed: Option<&CommittedOffset>| {
             let is_unstable =
                 request.require_stable && self.offsets.is_unstable(group_id, topic, partition);
@@ -127,10 +142,13 @@ impl Shard {
         partitions: &[(Arc<str>, i32)],
     ) -> Decided<Result<Vec<ErrorCode>, ErrorCode>> {
         let group = match self.groups.get(group_id) {
-            Some(Group::Classic(group)) => group,
+            Some(group) => group,
             None => return Decided::reply(Err(ErrorCode::GroupIdNotFound)),
         };
-        if group.state != State::Empty && !group.uses_consumer_protocol() {
+        if let Group::Classic(group) = group
+            && group.state != State::Empty
+            && !group.uses_consumer_protocol()
+        {
             return Decided::reply(Err(ErrorCode::NonEmptyGroup));
         }
         let mut records = Vec::new();
@@ -178,10 +196,8 @@ impl Shard {
                 break;
             }
             let is_left = self.expire_group(group_id, group, now, &mut decided.records);
-            let Group::Classic(group) = group;
-            if !is_left && group.state == State::Empty {
-                let group_id = Arc::clone(group_id);
-                decided.records.push(Record::Classic { group_id, value: None });
+            if !is_left && group.is_empty() {
+                decided.records.extend(group.tombstones());
             }
         }
         let interval_ms = self.config.offsets_retention_check_interval_ms;
@@ -198,7 +214,6 @@ impl Shard {
         now: Now,
         records: &mut Vec<Record>,
     ) -> bool {
-        let Group::Classic(group) = group;
         let mut is_left = self.offsets.open_of_group(group_id).next().is_some();
         for (topic, partition, committed) in self.offsets.of_group(group_id) {
             let is_busy = group.is_subscribed_to(topic)
@@ -216,29 +231,48 @@ impl Shard {
 
 /// Kafka's rule (KIP-211): an empty group's offsets age from when it became empty, those of a simple consumer and of
 /// topics that a stable consumer group left from their commit; all others do not age.
-fn is_expired(
-    group: &ClassicGroup,
-    committed: &CommittedOffset,
-    now: Now,
-    retention_ms: i64,
-) -> bool {
-    let since_ms = if group.protocol_type.is_none() {
-        committed.commit_timestamp_ms
-    } else if group.state == State::Empty {
-        match group.state_since_ms {
-            -1 => committed.commit_timestamp_ms,
-            // What was committed after the last member left is younger than the group's emptiness.
-            since => since.max(committed.commit_timestamp_ms),
-        }
-    } else if group.state == State::Stable && group.subscribed_topics().is_some() {
-        committed.commit_timestamp_ms
-    } else {
-        return false;
+fn is_expired(group: &Group, committed: &CommittedOffset, now: Now, retention_ms: i64) -> bool {
+    let since_ms = match group {
+        Group::Classic(group) => match classic_age_ms(group, committed) {
+            Some(since) => since,
+            None => return false,
+        },
+        Group::Consumer(_) => committed.commit_timestamp_ms,
     };
     if committed.expire_timestamp_ms >= 0 {
         return now.wall_ms >= committed.expire_timestamp_ms;
     }
     now.wall_ms.saturating_sub(since_ms) >= retention_ms
+}
+
+/// From when on an offset of a classic group ages; `None` when it does not.
+fn classic_age_ms(group: &ClassicGroup, committed: &CommittedOffset) -> Option<i64> {
+    if group.protocol_type.is_none() {
+        Some(committed.commit_timestamp_ms)
+    } else if group.state == State::Empty {
+        // What was committed after the last member left is younger than the group's emptiness.
+        Some(group.state_since_ms.max(committed.commit_timestamp_ms))
+    } else if group.state == State::Stable && group.subscribed_topics().is_some() {
+        Some(committed.commit_timestamp_ms)
+    } else {
+        None
+    }
+}
+
+impl Group {
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Classic(group) => group.state == State::Empty,
+            Self::Consumer(group) => group.members.is_empty(),
+        }
+    }
+
+    fn is_subscribed_to(&self, topic: &str) -> bool {
+        match self {
+            Self::Classic(group) => group.is_subscribed_to(topic),
+            Self::Consumer(group) => group.is_subscribed_to(topic),
+        }
+    }
 }
 
 pub(crate) fn tombstone(group_id: &Arc<str>, topic: &Arc<str>, partition: i32) -> Record {

@@ -19,6 +19,7 @@ mod classic;
 mod codec;
 mod commit;
 mod config;
+mod consumer;
 mod effect;
 mod offsets;
 mod record;
@@ -32,12 +33,16 @@ mod tests;
 pub use admin::{DescribedGroup, DescribedMember, GroupKind, ListedGroup};
 pub use codec::{DecodeRecordError, EncodeRecordError};
 pub use config::GroupConfig;
+pub use consumer::{Assignment, ClassicMetadata, EpochAssignment, MemberState, ResolvedRegex};
 pub use effect::{Decided, JoinMember, JoinResponse, RequestToken, Response, SyncResponse};
 pub use offsets::{
     CommitOffset, CommittedOffset, FetchedOffset, FetchedTopics, OffsetCommit, OffsetFetch,
     TransactionalCommit,
 };
-pub use record::{ClassicMemberRecord, ClassicRecord, Record};
+pub use record::{
+    ClassicMemberRecord, ClassicRecord, ConsumerEpoch, ConsumerMemberRecord, ConsumerPart,
+    CurrentAssignment, Record, TargetEpoch,
+};
 pub use request::{
     ClientInfo, Heartbeat, JoinGroup, LeaveGroup, LeavingMember, Now, Protocol, SyncGroup,
 };

@@ -11,11 +11,12 @@ use millstream_base::ErrorCode;
 use crate::classic::{ClassicGroup, Cx};
 use crate::codec::{self, DecodeRecordError};
 use crate::config::GroupConfig;
+use crate::consumer::ConsumerGroup;
 use crate::effect::{
     Decided, JoinResponse, RequestToken, Response, SyncResponse, Undo, append_error,
 };
 use crate::offsets::Offsets;
-use crate::record::Record;
+use crate::record::{ConsumerPart, Record};
 use crate::request::{Heartbeat, JoinGroup, LeaveGroup, Now, SyncGroup};
 use crate::timers::{TimerKey, Timers};
 
@@ -45,6 +46,8 @@ const LOADING: Now = Now { wall_ms: -1, mono_ms: 0 };
 pub(crate) enum Group {
     /// Clients assign, or nobody does.
     Classic(Box<ClassicGroup>),
+    /// The broker assigns.
+    Consumer(Box<ConsumerGroup>),
 }
 
 /// The state of one `__consumer_offsets` partition.
@@ -103,6 +106,7 @@ impl Shard {
         for group in self.groups.values_mut() {
             match group {
                 Group::Classic(group) => group.start_timers(&mut cx),
+                Group::Consumer(_) => {}
             }
         }
         cx.finish(())
@@ -114,6 +118,7 @@ impl Shard {
         for group in self.groups.values_mut() {
             match group {
                 Group::Classic(group) => group.dissolve(&mut cx, ErrorCode::NotCoordinator),
+                Group::Consumer(group) => group.dissolve(cx.timers),
             }
         }
         let replies = cx.finish(()).replies;
@@ -194,7 +199,12 @@ impl Shard {
                     }
                 }
             }
-            Record::Classic { group_id, value: None } => self.drop_group(group_id),
+            Record::Classic { group_id, value: None } => {
+                if let Some(Group::Classic(_)) = self.groups.get(group_id) {
+                    self.drop_group(group_id);
+                }
+            }
+            Record::Consumer { group_id, part } => self.replay_consumer(group_id, part),
             Record::Classic { group_id, value: Some(value) } => {
                 match self.groups.get_mut(group_id) {
                     Some(Group::Classic(group)) if !loading => group.apply(value),
@@ -208,6 +218,24 @@ impl Shard {
         }
     }
 
+    fn replay_consumer(&mut self, group_id: &Arc<str>, part: &ConsumerPart) {
+        if !matches!(self.groups.get(group_id), Some(Group::Consumer(_))) {
+            if part.is_tombstone() {
+                return;
+            }
+            // A group with offsets alone, or one that is being converted.
+            self.drop_group(group_id);
+            let group = Group::Consumer(Box::new(ConsumerGroup::new(Arc::clone(group_id))));
+            self.groups.insert(Arc::clone(group_id), group);
+        }
+        if matches!(part, ConsumerPart::Epoch(None)) {
+            return self.drop_group(group_id);
+        }
+        if let Some(Group::Consumer(group)) = self.groups.get_mut(group_id) {
+            group.replay(part, &mut self.timers);
+        }
+    }
+
     /// A group whose record is gone is gone, whatever it still waited for.
     fn drop_group(&mut self, group_id: &Arc<str>) {
         let mut cx = Cx::new(LOADING, &self.config, &mut self.timers);
@@ -217,7 +245,12 @@ impl Shard {
                 group.dissolve(&mut cx, ErrorCode::UnknownMemberId);
                 debug_assert!(cx.replies.is_empty(), "nobody waits in a group that is deleted");
             }
+            Some(Group::Consumer(mut group)) => group.dissolve(cx.timers),
             None => {}
+        }
+        // Its offsets may be left: then it is a group of offsets alone.
+        if self.offsets.of_group(group_id).next().is_some() {
+            self.ensure_simple_group(group_id);
         }
     }
 
@@ -256,7 +289,7 @@ impl Shard {
         let mut cx = Cx::new(now, &self.config, &mut self.timers);
         match self.groups.get_mut(&request.group_id) {
             Some(Group::Classic(group)) => group.join(&mut cx, request, token),
-            None => {}
+            Some(Group::Consumer(_)) | None => {}
         }
         cx.finish(())
     }
@@ -299,7 +332,9 @@ impl Shard {
         };
         match self.groups.get_mut(&request.group_id) {
             Some(Group::Classic(group)) => group.sync(&mut cx, request, token),
-            None => cx.replies.push((token, Response::Sync(SyncResponse::error(error)))),
+            Some(Group::Consumer(_)) | None => {
+                cx.replies.push((token, Response::Sync(SyncResponse::error(error))))
+            }
         }
         cx.finish(())
     }
@@ -315,7 +350,7 @@ impl Shard {
         let mut cx = Cx::new(now, &self.config, &mut self.timers);
         match self.groups.get_mut(request.group_id) {
             Some(Group::Classic(group)) => group.heartbeat(&mut cx, request),
-            None => Err(ErrorCode::UnknownMemberId),
+            Some(Group::Consumer(_)) | None => Err(ErrorCode::UnknownMemberId),
         }
     }
 
@@ -331,7 +366,9 @@ impl Shard {
         let mut cx = Cx::new(now, &self.config, &mut self.timers);
         let codes = match self.groups.get_mut(&request.group_id) {
             Some(Group::Classic(group)) => Ok(group.leave(&mut cx, &request.members)),
-            None => Ok(vec![ErrorCode::UnknownMemberId; request.members.len()]),
+            Some(Group::Consumer(_)) | None => {
+                Ok(vec![ErrorCode::UnknownMemberId; request.members.len()])
+            }
         };
         cx.finish(codes)
     }
@@ -347,7 +384,10 @@ impl Shard {
     pub fn on_timer(&mut self, now: Now) -> Option<Decided<()>> {
         let (due_ms, key) = self.timers.pop_due(now.mono_ms)?;
         let group_id = match &key {
-            TimerKey::Join(group) | TimerKey::Sync(group) | TimerKey::Session(group, _) => group,
+            TimerKey::Join(group)
+            | TimerKey::Sync(group)
+            | TimerKey::Session(group, _)
+            | TimerKey::Rebalance(group, _) => group,
             TimerKey::Retention => return Some(self.check_retention(now)),
         };
         let mut cx = Cx::new(now, &self.config, &mut self.timers);
@@ -356,7 +396,7 @@ impl Shard {
                 TimerKey::Join(_) => group.on_join_timer(&mut cx, due_ms),
                 TimerKey::Sync(_) => group.on_sync_timer(&mut cx, due_ms),
                 TimerKey::Session(_, member) => group.on_session_timer(&mut cx, member, due_ms),
-                TimerKey::Retention => {}
+                TimerKey::Rebalance(..) | TimerKey::Retention => {}
             }
         }
         Some(cx.finish(()))

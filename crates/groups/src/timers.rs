@@ -16,6 +16,8 @@ pub(crate) enum TimerKey {
     Sync(Arc<str>),
     /// A member (group, member) must be heard of.
     Session(Arc<str>, Arc<str>),
+    /// A member (group, member) of a consumer-protocol group must do its part of a rebalance.
+    Rebalance(Arc<str>, Arc<str>),
     /// Offsets are checked against their retention.
     Retention,
 }
@@ -72,6 +74,11 @@ impl SessionTimer {
         }
         timers.insert(deadline_ms, key());
         self.queued_ms = Some(deadline_ms);
+    }
+
+    /// Whether there is a deadline.
+    pub(crate) const fn is_armed(&self) -> bool {
+        self.queued_ms.is_some()
     }
 
     /// Forgets the deadline.

@@ -3,3 +3,4 @@
 mod classic;
 mod lab;
 mod model;
+mod stored;

@@ -4,6 +4,8 @@
 //! 1 with an explicit expiry; classic groups 3), so that Kafka can take the log over; every version is read. Bytes from the
 //! log are not trusted: a bad record is an error of its own and harms no other.
 
+mod consumer;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -74,6 +76,7 @@ impl Record {
                 let value = value.as_ref().map(|value| (classic_value(value), CLASSIC_VERSION));
                 pair(&key, value)
             }
+            Self::Consumer { group_id, part } => consumer::encode(group_id, part),
         }
     }
 }
@@ -139,6 +142,10 @@ pub(crate) fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Decoded, Decode
             let group_id: Arc<str> = (&key.group).into();
             let value = read_value::<GroupMetadataValue>(kind, &group_id, value)?;
             Record::Classic { group_id, value: value.map(own_classic) }
+        }
+        3..=8 | 16 => {
+            let (group_id, part) = consumer::decode(kind, d, value)?;
+            Record::Consumer { group_id, part }
         }
         other => return Ok(Decoded::Unknown(other)),
     };
