@@ -14,13 +14,14 @@ use millstream_config::BrokerConfig;
 use millstream_env::clock::Clock;
 use millstream_env::random::Random;
 use millstream_metadata::ClusterImage;
-use millstream_quorum::{Identity, Quorum};
+use millstream_quorum::Quorum;
 
 use crate::authorizer::{AllowAll, Authorizer};
 use crate::coordinator::GroupCoordinator;
 use crate::fetch::SessionCache;
 use crate::producer_ids::ProducerIds;
 use crate::replica::Replicas;
+use crate::storage::Identity;
 
 /// What a listener is bound to.
 #[derive(Debug, Clone)]

@@ -22,6 +22,7 @@ mod resources;
 mod server;
 mod settings;
 mod start;
+mod storage;
 mod topic_rules;
 
 pub use authorizer::{AllowAll, Authorizer, Operation, Principal, Resource};

@@ -2,46 +2,37 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_base::{NodeId, Uuid};
-use millstream_config::{BrokerConfig, Listener as ListenerConfig, TopicConfig, Value};
+use millstream_config::{BrokerConfig, Listener as ListenerConfig};
 use millstream_env::clock::{Clock, SystemClock};
 use millstream_env::fs::{Fs, OsFs};
 use millstream_env::random::{OsRandom, Random};
 use millstream_env::{net, process, task};
-use millstream_log::{LogDir, LogDirError, LogDirOptions, StorageError};
+use millstream_log::{LogDirError, StorageError};
 use millstream_metadata::decide::{RegisterBroker, register_broker};
 use millstream_metadata::{ClusterImage, Endpoint, SupportedFeature};
-use millstream_quorum::{
-    CommitError, Executor, Identity, OpenError, Options, PrepareError, PrepareOptions, Quorum,
-    prepare_directories,
-};
+use millstream_quorum::{CommitError, OpenError};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::broker::{BoundListener, Broker, Parts};
 use crate::context::ConnectionLimits;
 use crate::coordinator::FollowMetadata;
-use crate::replica::{Logs, Replicas};
 use crate::server::{self, Listener, ListenerLimits, RequestMemory};
-use crate::settings::Settings;
-use crate::{features, housekeeping, topic_rules};
+use crate::storage::{self, Storage};
+use crate::{features, housekeeping};
 
-/// A new snapshot of the metadata is taken when its log has grown by this much.
-const SNAPSHOT_AFTER: &str = "metadata.log.max.record.bytes.between.snapshots";
 /// How long connections have to end after the listeners closed.
 const GRACE: Duration = Duration::from_millis(200);
 
 /// Why a broker cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A data directory is not fit.
-    #[error(transparent)]
-    Prepare(#[from] PrepareError),
-    /// A data directory is in use or belongs to someone else.
+    /// A data directory is not fit, in use, or belongs to someone else.
     #[error(transparent)]
     Directory(#[from] LogDirError),
     /// The metadata log cannot be read.
@@ -99,7 +90,7 @@ pub async fn start(config: BrokerConfig) -> Result<Running, StartError> {
     let sockets = listen(&config).await?;
     let open = {
         let (config, clock, random) = (config.clone(), Arc::clone(&clock), Arc::clone(&random));
-        move || open_storage(&config, fs, clock, random)
+        move || storage::open(&config, &fs, &clock, &random)
     };
     let opened = task::spawn_blocking(open).await.map_err(std::io::Error::other)??;
     let Storage { identity, quorum, replicas, settings } = opened;
@@ -223,86 +214,6 @@ fn bound(sockets: &[(ListenerConfig, Listener)]) -> Result<Vec<BoundListener>, S
         Ok(BoundListener { name: config.name.as_str().into(), address })
     });
     bound.collect()
-}
-
-/// What lies on disk, opened.
-struct Storage {
-    identity: Identity,
-    quorum: Quorum,
-    replicas: Arc<Replicas>,
-    settings: Arc<Settings>,
-}
-
-fn open_storage(
-    config: &BrokerConfig,
-    fs: Arc<dyn Fs>,
-    clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
-) -> Result<Storage, StartError> {
-    let me = NodeId(config.node.node_id);
-    let directories: Vec<_> = config.log_dirs().iter().map(PathBuf::from).collect();
-    let options = PrepareOptions { directories, node_id: me, cluster_id: None };
-    let identity = prepare_directories(&*fs, &*random, &options)?;
-    let dirs = open_dirs(&fs, &identity)?;
-    let metadata_dir = config.node.metadata_log_dir.as_ref().map(Path::new);
-    let first_dir = identity.directories.first().map(|(path, _)| path.as_path());
-    let quorum = Quorum::open(
-        Arc::clone(&fs),
-        Arc::clone(&clock),
-        Executor::blocking(),
-        &Options {
-            data_dir: metadata_dir.or(first_dir).unwrap_or(Path::new(".")).to_owned(),
-            features: features::bootstrap(),
-            snapshot_after_bytes: snapshot_after(config),
-        },
-    )?;
-    let image = quorum.image();
-    let settings = Settings::new(me, config.clone(), &image);
-    let logs = Arc::new(Logs::new(dirs, clock, random));
-    let opened = logs.open_all(recovery_threads(config), &|partition| {
-        Arc::new(log_config(&image, &settings.current().load(), &partition.topic))
-    })?;
-    let replicas = Replicas::new(me, logs, settings.current());
-    let strays = replicas.host_all(&image, opened);
-    for partition in strays.keys() {
-        warn!(%partition, "a log that belongs to no topic is left alone; remove its directory if it is not wanted");
-    }
-    Ok(Storage { identity, quorum, replicas, settings })
-}
-
-fn open_dirs(fs: &Arc<dyn Fs>, identity: &Identity) -> Result<Vec<LogDir>, StartError> {
-    let mut dirs = Vec::with_capacity(identity.directories.len());
-    for (path, id) in &identity.directories {
-        let options = LogDirOptions {
-            cluster_id: Some(identity.cluster_id.clone()),
-            node_id: identity.node_id.get(),
-            new_cluster_id: identity.cluster_id.clone(),
-            new_directory_id: *id,
-        };
-        dirs.push(LogDir::open(Arc::clone(fs), path, &options)?);
-    }
-    Ok(dirs)
-}
-
-fn log_config(
-    image: &ClusterImage,
-    config: &BrokerConfig,
-    topic: &str,
-) -> millstream_log::LogConfig {
-    let (resolved, _) = TopicConfig::resolve_lenient(&image.configs.of_topic(topic), config);
-    let expiration_ms = config.transactions.producer_id_expiration_ms;
-    topic_rules::log_config(&resolved, i64::from(expiration_ms))
-}
-
-fn recovery_threads(config: &BrokerConfig) -> usize {
-    usize::try_from(config.log.num_recovery_threads_per_data_dir).unwrap_or(1)
-}
-
-fn snapshot_after(config: &BrokerConfig) -> u64 {
-    match config.value(SNAPSHOT_AFTER) {
-        Some(Value::Number(bytes)) => u64::try_from(bytes).unwrap_or(u64::MAX),
-        _ => u64::MAX,
-    }
 }
 
 /// Makes this broker known: clients may be told of it, partitions may be led by it.

@@ -1,9 +1,10 @@
 //! One log directory (`log.dirs`): whose it is, who holds it, which partitions lie in it.
 //!
-//! Key type: [`LogDir`]. It takes the lock `.lock`, reads or writes `meta.properties`, reads the checkpoints of
-//! offsets, opens the logs in parallel, and leaves the marker of a clean stop. Nothing is changed on disk before
-//! the directory is known to be ours.
+//! Key type: [`LogDir`]. [`claim`] takes the lock `.lock` and reads or writes `meta.properties`; then a directory
+//! reads the checkpoints of offsets, opens the logs in parallel, and leaves the marker of a clean stop. Nothing is
+//! changed on disk before the directory is known to be ours.
 
+mod claim;
 mod load;
 
 use std::io;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use millstream_base::{TopicPartition, Uuid};
 use millstream_env::fs::{FileLock, Fs, OpenMode};
 
+pub use claim::{ClaimOptions, Claimed, LogDirError, claim};
 pub use load::OpenedLog;
 
 use crate::checkpoint::{self, OffsetCheckpoint};
@@ -20,73 +22,11 @@ use crate::error::StorageError;
 use crate::metadata_file::MetaProperties;
 use crate::names;
 
-const META_PROPERTIES: &str = "meta.properties";
 const LOCK: &str = ".lock";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 const CLUSTER_METADATA: &str = "__cluster_metadata";
 /// Checkpoints of more bytes than this are not Kafka's.
 const MAX_CHECKPOINT: u64 = 256 << 20;
-
-/// Whose directory is expected.
-#[derive(Clone, Debug)]
-pub struct LogDirOptions {
-    /// The cluster's id; `None` takes what the directory says, and needs `new_cluster_id` for an empty one.
-    pub cluster_id: Option<String>,
-    /// `node.id`.
-    pub node_id: i32,
-    /// For an empty directory: the cluster's id.
-    pub new_cluster_id: String,
-    /// For an empty directory: its own id.
-    pub new_directory_id: Uuid,
-}
-
-/// Why a directory cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum LogDirError {
-    /// Another process has it.
-    #[error("{path} is used by another broker; stop that one, or give this one another --data-dir")]
-    Locked {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// It holds data, and nothing says whose.
-    #[error(
-        "{path} holds {found} but no meta.properties: it is not a broker's data directory, or that file was lost"
-    )]
-    NotFormatted {
-        /// The directory.
-        path: PathBuf,
-        /// A name found in it.
-        found: String,
-    },
-    /// It belongs to another cluster.
-    #[error(
-        "{path} belongs to cluster {found}, this broker to {expected}; give it another --data-dir"
-    )]
-    OtherCluster {
-        /// The directory.
-        path: PathBuf,
-        /// Its cluster.
-        found: String,
-        /// Ours.
-        expected: String,
-    },
-    /// It belongs to another node.
-    #[error(
-        "{path} belongs to node {found}, this is node {expected}; set node.id or give another --data-dir"
-    )]
-    OtherNode {
-        /// The directory.
-        path: PathBuf,
-        /// Its node.
-        found: i32,
-        /// Ours.
-        expected: i32,
-    },
-    /// The disk.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
 
 /// Which offsets a checkpoint file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,91 +69,13 @@ pub struct FoundPartition {
 pub struct LogDir {
     fs: Arc<dyn Fs>,
     path: PathBuf,
+    id: Uuid,
     meta: MetaProperties,
     clean: bool,
     _lock: Box<dyn FileLock>,
 }
 
 impl LogDir {
-    /// Takes the directory at `path`; makes and formats it when it is missing or empty.
-    pub fn open(
-        fs: Arc<dyn Fs>,
-        path: &Path,
-        options: &LogDirOptions,
-    ) -> Result<Self, LogDirError> {
-        let io = |what, path: &Path, e| LogDirError::from(StorageError::io(what, path, e));
-        fs.create_dir_all(path).map_err(|e| io("make directory", path, e))?;
-        let lock_path = path.join(LOCK);
-        let lock = match fs.lock(&lock_path) {
-            Ok(lock) => lock,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                return Err(LogDirError::Locked { path: path.to_owned() });
-            }
-            Err(e) => return Err(io("lock", &lock_path, e)),
-        };
-        let meta = Self::load_meta(&*fs, path, options)?;
-        let marker = path.join(CLEAN_SHUTDOWN);
-        let clean = fs.entry(&marker).map_err(|e| io("look at", &marker, e))?.is_some();
-        Ok(Self { fs, path: path.to_owned(), meta, clean, _lock: lock })
-    }
-
-    fn load_meta(
-        fs: &dyn Fs,
-        path: &Path,
-        options: &LogDirOptions,
-    ) -> Result<MetaProperties, LogDirError> {
-        let file = path.join(META_PROPERTIES);
-        let bytes = match fs.read(&file, 1 << 20) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Self::format(fs, path, options);
-            }
-            Err(e) => return Err(StorageError::io("read", &file, e).into()),
-        };
-        let text = String::from_utf8_lossy(&bytes);
-        let meta = MetaProperties::from_text(&text)
-            .map_err(|problem| StorageError::invalid(&file, problem))?;
-        if let Some(expected) = options.cluster_id.as_ref().filter(|id| **id != meta.cluster_id) {
-            return Err(LogDirError::OtherCluster {
-                path: path.to_owned(),
-                found: meta.cluster_id,
-                expected: expected.clone(),
-            });
-        }
-        match meta.node_id {
-            Some(found) if found != options.node_id => Err(LogDirError::OtherNode {
-                path: path.to_owned(),
-                found,
-                expected: options.node_id,
-            }),
-            _ => Ok(meta),
-        }
-    }
-
-    /// Makes an empty directory ours.
-    fn format(
-        fs: &dyn Fs,
-        path: &Path,
-        options: &LogDirOptions,
-    ) -> Result<MetaProperties, LogDirError> {
-        let entries = fs.list(path).map_err(|e| StorageError::io("list", path, e))?;
-        let harmless = [LOCK, "lost+found", "meta.properties.tmp"];
-        if let Some(entry) = entries.iter().find(|e| !harmless.contains(&e.name.as_str())) {
-            let found = entry.name.clone();
-            return Err(LogDirError::NotFormatted { path: path.to_owned(), found });
-        }
-        let cluster_id = options.cluster_id.clone().unwrap_or(options.new_cluster_id.clone());
-        let meta = MetaProperties {
-            cluster_id,
-            node_id: Some(options.node_id),
-            directory_id: Some(options.new_directory_id),
-        };
-        let file = path.join(META_PROPERTIES);
-        fs.write_atomically(&file, meta.to_text().as_bytes())
-            .map_err(|e| StorageError::io("write", &file, e))?;
-        Ok(meta)
-    }
-
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -222,6 +84,11 @@ impl LogDir {
     /// The file system that it lies in.
     pub const fn fs(&self) -> &Arc<dyn Fs> {
         &self.fs
+    }
+
+    /// Its own id, as metadata names it.
+    pub const fn id(&self) -> Uuid {
+        self.id
     }
 
     /// Whose it is.

@@ -20,12 +20,15 @@ mod txn_index;
 
 pub use checkpoint::{CheckpointFormatError, OffsetCheckpoint};
 pub use config::LogConfig;
-pub use dir::{CheckpointKind, FoundPartition, LogDir, LogDirError, LogDirOptions, OpenedLog};
+pub use dir::{
+    CheckpointKind, ClaimOptions, Claimed, FoundPartition, LogDir, LogDirError, OpenedLog, claim,
+};
 pub use error::{AppendError, ReadError, StorageError};
 pub use log::{
-    Appended, Cut, DeletedSegments, FileRange, FlushTicket, Log, LogRead, OpenOptions, ReadPlan,
-    RecoveryReport, RetentionReason, TimestampedOffset,
+    Appended, Compacted, CompactionError, CompactionNeed, CompactionOptions, CompactionPlan, Cut,
+    DeletedSegments, FileRange, FlushTicket, Log, LogRead, NoPace, OpenOptions, Pace, ReadPlan,
+    RecoveryReport, RetentionReason, TimestampedOffset, WithLog,
 };
-pub use metadata_file::MetaProperties;
+pub use metadata_file::{MetaProblem, MetaProperties};
 pub use millstream_partition::AppendOrigin;
 pub use txn_index::AbortedTxn;

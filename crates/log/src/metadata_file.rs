@@ -1,6 +1,8 @@
 //! Small text files: `partition.metadata` and `meta.properties`.
 
-use millstream_base::Uuid;
+use std::collections::BTreeMap;
+
+use millstream_base::{NodeId, Uuid};
 
 /// `partition.metadata`: which topic a directory belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,57 +41,67 @@ pub struct MetaProperties {
     /// `cluster.id`.
     pub cluster_id: String,
     /// `node.id`.
-    pub node_id: Option<i32>,
-    /// `directory.id`: each log directory has its own.
+    pub node_id: NodeId,
+    /// `directory.id`: each log directory has its own. Absent in files of Kafka before 3.7.
     pub directory_id: Option<Uuid>,
+}
+
+/// Why a `meta.properties` cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MetaProblem {
+    /// A line or value that makes no sense.
+    #[error("is damaged: {0}. Restore it from a backup")]
+    Damaged(String),
+    /// Written by something newer.
+    #[error(
+        "has version {0}, and this release knows version 1 alone: run the release that wrote it, or a later one"
+    )]
+    Newer(i64),
+    /// Written by a Kafka that kept its metadata in ZooKeeper.
+    #[error(
+        "has version 0: its cluster keeps its metadata in ZooKeeper. Migrate it to KRaft with Kafka 3.9 first"
+    )]
+    ZooKeeper,
 }
 
 impl MetaProperties {
     /// The file's text.
     pub fn to_text(&self) -> String {
-        let mut text = String::from("#\n");
-        if let Some(id) = self.node_id {
-            text.push_str(&format!("node.id={id}\n"));
-        }
-        if let Some(id) = self.directory_id {
+        let Self { cluster_id, node_id, directory_id } = self;
+        let mut text = format!("version=1\ncluster.id={cluster_id}\nnode.id={node_id}\n");
+        if let Some(id) = directory_id {
             text.push_str(&format!("directory.id={id}\n"));
         }
-        text.push_str("version=1\n");
-        text.push_str(&format!("cluster.id={}\n", self.cluster_id));
         text
     }
 
-    /// Reads the file's text.
-    ///
-    /// # Errors
-    /// A sentence that says what is missing or not understood.
-    pub fn from_text(text: &str) -> Result<Self, String> {
-        let (mut cluster_id, mut node_id, mut directory_id, mut version) = (None, None, None, None);
-        for line in text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
-            let (key, value) = line.split_once('=').ok_or(format!("`{line}` is not NAME=VALUE"))?;
-            let value = value.trim();
-            match key.trim() {
-                "version" => version = Some(value.to_owned()),
-                "cluster.id" => cluster_id = Some(value.to_owned()),
-                "node.id" | "broker.id" => {
-                    let id = value.parse().map_err(|_| format!("`{value}` is not a node id"))?;
-                    node_id = Some(id);
-                }
-                "directory.id" => {
-                    directory_id = Some(value.parse().map_err(|e| format!("{e}"))?);
-                }
-                _ => {}
-            }
+    /// Reads the file: `key=value` lines, `#` and `!` comments; other keys are left aside.
+    pub fn parse(bytes: &[u8]) -> Result<Self, MetaProblem> {
+        let damaged = |reason: String| MetaProblem::Damaged(reason);
+        let text = std::str::from_utf8(bytes).map_err(|_| damaged("it is not text".to_owned()))?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let entries: BTreeMap<&str, &str> = lines
+            .filter(|line| !line.starts_with(['#', '!']))
+            .filter_map(|line| line.split_once(['=', ':']))
+            .map(|(key, value)| (key.trim(), value.trim()))
+            .collect();
+        let number = |key: &str| -> Result<i64, MetaProblem> {
+            let value = entries.get(key).ok_or_else(|| damaged(format!("it has no {key}")))?;
+            value.parse().map_err(|_| damaged(format!("{key}={value} is not a number")))
+        };
+        match if entries.contains_key("version") { number("version")? } else { 0 } {
+            1 => {}
+            0 => return Err(MetaProblem::ZooKeeper),
+            version => return Err(MetaProblem::Newer(version)),
         }
-        match version.as_deref() {
-            Some("1") => {}
-            Some("0") => {
-                return Err("was written by a ZooKeeper-based Kafka (version 0)".to_owned());
-            }
-            other => return Err(format!("version {} is not known", other.unwrap_or("(none)"))),
-        }
-        let cluster_id = cluster_id.ok_or("has no cluster.id")?;
-        Ok(Self { cluster_id, node_id, directory_id })
+        let cluster_id = entries.get("cluster.id").filter(|id| !id.is_empty());
+        let cluster_id = cluster_id.ok_or_else(|| damaged("it has no cluster.id".to_owned()))?;
+        let node_id = i32::try_from(number("node.id")?);
+        let node_id = node_id.map_err(|_| damaged("node.id is too large".to_owned()))?;
+        let directory_id = entries.get("directory.id").map(|id| id.parse());
+        let directory_id =
+            directory_id.transpose().map_err(|e| damaged(format!("directory.id: {e}")))?;
+        Ok(Self { cluster_id: (*cluster_id).to_owned(), node_id: NodeId(node_id), directory_id })
     }
 }
 
@@ -107,12 +119,9 @@ mod tests {
         assert!(PartitionMetadata::from_text("version: 1\ntopic_id: x").is_err());
         let meta = MetaProperties {
             cluster_id: "BzQ4mudgRQqq2ajHYb2mEg".to_owned(),
-            node_id: Some(1),
+            node_id: NodeId(1),
             directory_id: Some(Uuid([9; 16])),
         };
-        assert_eq!(MetaProperties::from_text(&meta.to_text()), Ok(meta));
-        for wrong in ["", "version=0\ncluster.id=x", "version=1", "version=2\ncluster.id=x", "x"] {
-            assert!(MetaProperties::from_text(wrong).is_err(), "{wrong}");
-        }
+        assert_eq!(MetaProperties::parse(meta.to_text().as_bytes()), Ok(meta));
     }
 }

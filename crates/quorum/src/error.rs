@@ -1,96 +1,12 @@
-//! What can go wrong: preparing directories, opening the log, committing a command.
+//! What can go wrong: opening the log, committing a command.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use millstream_base::{ErrorCode, NodeId, Offset};
+use millstream_base::{ErrorCode, Offset};
 use millstream_metadata::ReplayError;
 use millstream_metadata::decide::Refusal;
 use millstream_wire::{DecodeError, EncodeError};
-
-/// A data directory cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum PrepareError {
-    /// No directory was named.
-    #[error("no data directory is configured: set log.dirs")]
-    NoDirectory,
-    /// The directory cannot be read or written.
-    #[error("cannot {action} {}: {cause}", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why it failed.
-        #[source]
-        cause: std::io::Error,
-    },
-    /// Files, but nothing that says whose.
-    #[error(
-        "{} has no meta.properties, but it is not empty (it holds `{found}`). Name an empty directory, or the one that holds your data",
-        path.display()
-    )]
-    NotEmpty {
-        /// The directory.
-        path: PathBuf,
-        /// One of the files in it.
-        found: String,
-    },
-    /// A line or value of `meta.properties` that makes no sense.
-    #[error("{} is damaged: {reason}. Restore it from a backup", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// Written by something newer.
-    #[error(
-        "{} has version {version}, and this release knows version 1 alone: run the release that wrote it, or a later one",
-        path.display()
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// The version found.
-        version: i64,
-    },
-    /// Written by a Kafka that kept its metadata in ZooKeeper.
-    #[error(
-        "{} has version 0: its cluster keeps its metadata in ZooKeeper. Migrate it to KRaft with Kafka 3.9 first",
-        path.display()
-    )]
-    ZooKeeper {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Belongs to another node.
-    #[error(
-        "{} belongs to node {found}, and this is node {wanted}: set node.id={found}, or name another directory",
-        path.display()
-    )]
-    OtherNode {
-        /// The directory.
-        path: PathBuf,
-        /// Whose it is.
-        found: NodeId,
-        /// Who wants it.
-        wanted: NodeId,
-    },
-    /// Belongs to another cluster.
-    #[error(
-        "{} belongs to cluster {found}, not to cluster {wanted}: name another directory, or empty it if its data may go",
-        path.display()
-    )]
-    OtherCluster {
-        /// The directory.
-        path: PathBuf,
-        /// Whose it is.
-        found: String,
-        /// Which cluster it should belong to.
-        wanted: String,
-    },
-}
 
 /// The metadata log cannot be opened.
 #[derive(Debug, thiserror::Error)]

@@ -95,8 +95,8 @@ struct Queue {
 }
 
 impl Quorum {
-    /// Opens the log in the data directory, replays it, and begins it if it is new. The directory must have been
-    /// prepared by [`crate::prepare_directories`] and be locked by the caller.
+    /// Opens the log in the data directory, replays it, and begins it if it is new. The directory must be
+    /// this node's, and locked by the caller (`millstream_log::claim`).
     pub fn open(
         fs: Arc<dyn Fs>,
         clock: Arc<dyn Clock>,

@@ -1,7 +1,6 @@
 //! The metadata log: commands decided, records fsynced, replayed, and the new cluster image published.
 //!
-//! Key types: [`Quorum`] (the handle that handlers use), [`prepare_directories`] (what a data directory is and to
-//! whom it belongs), [`ImageListener`] (who wants to know of every commit).
+//! Key types: [`Quorum`] (the handle that handlers use), [`ImageListener`] (who wants to know of every commit).
 //!
 //! A command is a closure from the current image to a [`Decision`]; see [`Quorum::execute`]. Whoever calls it does
 //! not see how its records become durable: today one node writes and fsyncs them itself, a Raft log can take that
@@ -16,15 +15,13 @@ mod core;
 mod error;
 mod handle;
 mod job;
-mod properties;
 mod snapshot;
 mod store;
 
-pub use error::{CommitError, OpenError, PrepareError};
+pub use error::{CommitError, OpenError};
 pub use handle::{Executor, ImageListener, Options, Quorum, Work};
 pub use job::Turn;
 pub use millstream_metadata::decide::{Decision, Refusal};
-pub use properties::{Identity, PrepareOptions, prepare_directories};
 
 /// The directory of the metadata log within a data directory.
 pub const METADATA_DIR: &str = "__cluster_metadata-0";

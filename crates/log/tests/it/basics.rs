@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use millstream_base::Uuid;
-use millstream_base::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs};
+use millstream_base::{
+    ErrorCode, LeaderEpoch, NodeId, Offset, ProducerEpoch, ProducerId, TimestampMs,
+};
+use millstream_env::random::SeededRandom;
 use millstream_log::{
-    AppendOrigin, CheckpointKind, LogConfig, LogDir, LogDirError, LogDirOptions, OffsetCheckpoint,
-    OpenOptions, RetentionReason,
+    AppendOrigin, CheckpointKind, ClaimOptions, LogConfig, LogDir, LogDirError, OffsetCheckpoint,
+    OpenOptions, RetentionReason, claim,
 };
 use millstream_records::{BatchOptions, EndTxnMarker};
 
@@ -388,28 +391,35 @@ fn an_earlier_topic_of_the_same_name_is_not_taken() {
     assert!(error.to_string().contains("topic id"), "{error}");
 }
 
+fn own_dir(node: i32, cluster: Option<&str>) -> ClaimOptions {
+    ClaimOptions {
+        directories: vec![root()],
+        metadata_dir: None,
+        node_id: NodeId(node),
+        cluster_id: cluster.map(str::to_owned),
+    }
+}
+
+fn only_dir(fs: &Arc<FaultFs>, options: &ClaimOptions) -> Result<LogDir, LogDirError> {
+    let fs: Arc<dyn millstream_env::fs::Fs> = fs.clone();
+    claim(&fs, &*SeededRandom::new(3), options).map(|mut claimed| claimed.dirs.remove(0))
+}
+
 #[test]
 fn a_directory_has_one_owner_and_one_cluster() {
     let fs = FaultFs::new();
-    let ours = LogDirOptions {
-        cluster_id: None,
-        node_id: 1,
-        new_cluster_id: "ours".to_owned(),
-        new_directory_id: Uuid([1; 16]),
-    };
-    let open = |options: &LogDirOptions| LogDir::open(fs.clone(), &root(), options);
+    let ours = own_dir(1, None);
+    let open = |options: &ClaimOptions| only_dir(&fs, options);
     let dir = open(&ours).unwrap();
-    assert_eq!((dir.meta().cluster_id.as_str(), dir.was_clean()), ("ours", false));
+    assert!(!dir.was_clean());
     assert!(matches!(open(&ours), Err(LogDirError::Locked { .. })));
     let mut points = OffsetCheckpoint::new();
     points.insert(tp(), Offset(7));
     dir.write_checkpoint(CheckpointKind::RecoveryPoint, &points).unwrap();
     dir.mark_clean(3).unwrap();
     drop(dir);
-    let other = LogDirOptions { cluster_id: Some("theirs".to_owned()), ..ours.clone() };
-    assert!(matches!(open(&other), Err(LogDirError::OtherCluster { .. })));
-    let other = LogDirOptions { node_id: 2, ..ours.clone() };
-    assert!(matches!(open(&other), Err(LogDirError::OtherNode { .. })));
+    assert!(matches!(open(&own_dir(1, Some("theirs"))), Err(LogDirError::OtherCluster { .. })));
+    assert!(matches!(open(&own_dir(2, None)), Err(LogDirError::OtherNode { .. })));
     let dir = open(&ours).unwrap();
     assert!(dir.was_clean());
     assert_eq!(dir.read_checkpoint(CheckpointKind::RecoveryPoint).unwrap(), points);
@@ -419,20 +429,14 @@ fn a_directory_has_one_owner_and_one_cluster() {
     // Data without meta.properties is somebody's.
     let fs2 = FaultFs::new();
     closed_log(&fs2);
-    let refused = LogDir::open(fs2.clone(), &root(), &ours);
+    let refused = only_dir(&fs2, &ours);
     assert!(matches!(refused, Err(LogDirError::NotFormatted { .. })));
 }
 
 #[test]
 fn logs_of_a_directory_open_in_parallel_and_one_bad_one_does_not_matter() {
     let fs = FaultFs::new();
-    let options = LogDirOptions {
-        cluster_id: None,
-        node_id: 1,
-        new_cluster_id: "ours".to_owned(),
-        new_directory_id: Uuid([1; 16]),
-    };
-    let dir = LogDir::open(fs.clone(), &root(), &options).unwrap();
+    let dir = only_dir(&fs, &own_dir(1, None)).unwrap();
     for n in 0..20 {
         let partition = millstream_base::TopicPartition::new("many", n);
         let made = OpenOptions { topic_id: Some(TOPIC), ..OpenOptions::default() };
@@ -452,7 +456,7 @@ fn logs_of_a_directory_open_in_parallel_and_one_bad_one_does_not_matter() {
             Err(e) => assert!(opened.partition.partition.get() == 7, "{e}"),
         }
     }
-    let (mut log, _) = open_with(&fs, small(), &crate::support::options(0));
+    let (mut log, _) = open_with(&fs, small(), &options(0));
     let moved = log.rename_for_delete(Uuid([3; 16])).unwrap();
     assert_eq!(dir.deleted_partitions().unwrap(), std::slice::from_ref(&moved));
     assert!(dir.remove_deleted(&root()).is_err());

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use millstream_base::{Offset, TimestampMs, Uuid};
+use millstream_base::{NodeId, Offset, TimestampMs};
 use millstream_env::fs::OsFs;
-use millstream_log::{CheckpointKind, Log, LogConfig, LogDir, LogDirOptions};
+use millstream_env::random::SeededRandom;
+use millstream_log::{CheckpointKind, ClaimOptions, Log, LogConfig, LogDir, claim};
 use millstream_records::{Batches, Scratch};
 use serde_json::Value;
 
@@ -30,13 +31,13 @@ fn unpacked() -> Option<tempfile::TempDir> {
 }
 
 fn open(path: &Path) -> (LogDir, Vec<Log>) {
-    let options = LogDirOptions {
+    let options = ClaimOptions {
+        directories: vec![path.to_owned()],
+        metadata_dir: None,
+        node_id: NodeId(1),
         cluster_id: None,
-        node_id: 1,
-        new_cluster_id: String::new(),
-        new_directory_id: Uuid::ZERO,
     };
-    let dir = LogDir::open(OsFs::shared(), path, &options).unwrap();
+    let dir = claim(&OsFs::shared(), &*SeededRandom::new(1), &options).unwrap().dirs.remove(0);
     let found = dir.partitions().unwrap();
     assert!(found.iter().all(|f| f.topic_id.is_some()));
     let config = Arc::new(LogConfig::default());

@@ -11,13 +11,18 @@ fn prepare(
     directories: &[PathBuf],
     node_id: i32,
     cluster_id: Option<&str>,
-) -> Result<Identity, PrepareError> {
-    let options = PrepareOptions {
+) -> Result<Claimed, LogDirError> {
+    let options = ClaimOptions {
         directories: directories.to_vec(),
+        metadata_dir: None,
         node_id: NodeId(node_id),
         cluster_id: cluster_id.map(str::to_owned),
     };
-    prepare_directories(&OsFs, SeededRandom::new(7).as_ref(), &options)
+    claim(&OsFs::shared(), SeededRandom::new(7).as_ref(), &options)
+}
+
+fn ids(claimed: &Claimed) -> Vec<Uuid> {
+    claimed.dirs.iter().map(LogDir::id).collect()
 }
 
 #[test]
@@ -25,13 +30,36 @@ fn an_empty_directory_is_formatted_and_known_again() {
     let root = tempfile::tempdir().unwrap();
     let dirs = [root.path().join("a"), root.path().join("b")];
     let first = prepare(&dirs, 1, None).unwrap();
-    assert_eq!((first.formatted, first.directories.len()), (2, 2));
-    assert_ne!(first.directories[0].1, first.directories[1].1);
+    let (first_ids, cluster_id) = (ids(&first), first.cluster_id.clone());
+    assert_eq!((first.formatted, first_ids.len()), (2, 2));
+    assert_ne!(first_ids[0], first_ids[1]);
+    assert!(matches!(prepare(&dirs[1..], 1, None), Err(LogDirError::Locked { .. })));
+    drop(first);
     let again = prepare(&dirs, 1, None).unwrap();
-    assert_eq!(again, Identity { formatted: 0, ..first.clone() });
+    assert_eq!((again.formatted, ids(&again), &again.cluster_id), (0, first_ids, &cluster_id));
+    drop(again);
     let grown = [dirs[0].clone(), dirs[1].clone(), root.path().join("c")];
-    let grown = prepare(&grown, 1, Some(&first.cluster_id)).unwrap();
-    assert_eq!((grown.formatted, &grown.cluster_id), (1, &first.cluster_id));
+    let grown = prepare(&grown, 1, Some(&cluster_id)).unwrap();
+    assert_eq!((grown.formatted, &grown.cluster_id), (1, &cluster_id));
+    let twice = [dirs[0].clone(), dirs[0].clone()];
+    assert!(matches!(prepare(&twice, 1, None), Err(LogDirError::Twice { .. })));
+}
+
+/// A file where a directory should be stands for a disk that fails.
+#[test]
+fn a_failing_directory_is_named_and_the_others_go_on() {
+    let root = tempfile::tempdir().unwrap();
+    let (good, bad) = (root.path().join("good"), root.path().join("file/bad"));
+    std::fs::write(root.path().join("file"), "").unwrap();
+    let claimed = prepare(&[good.clone(), bad.clone()], 1, None).unwrap();
+    assert_eq!((claimed.dirs.len(), claimed.formatted), (1, 1));
+    let [(path, error)] = &claimed.failed[..] else { panic!("{:?}", claimed.failed) };
+    assert_eq!(path, &bad);
+    assert!(error.to_string().contains("file/bad"), "{error}");
+    drop(claimed);
+    // That of the metadata log is needed.
+    let error = prepare(&[bad, good], 1, None).unwrap_err();
+    assert!(matches!(error, LogDirError::Storage(_)), "{error}");
 }
 
 /// What a directory with this `meta.properties` is answered with, beside one that node 1 of cluster `mine` has.
@@ -40,14 +68,14 @@ fn check(text: &str, expected: &str) {
     let (good, other) = (root.path().join("good"), root.path().join("other"));
     prepare(std::slice::from_ref(&good), 1, Some("mine")).unwrap();
     std::fs::create_dir(&other).unwrap();
-    std::fs::write(other.join(FILE), text).unwrap();
+    std::fs::write(other.join(META_PROPERTIES), text).unwrap();
     let found = match prepare(&[good, other.clone()], 1, None) {
         Ok(_) => "good".to_owned(),
         Err(error) => error.to_string().replace(&other.display().to_string(), "DIR"),
     };
     assert!(found.contains(expected), "{found}");
     assert_eq!(
-        std::fs::read_to_string(other.join(FILE)).unwrap() == text,
+        std::fs::read_to_string(other.join(META_PROPERTIES)).unwrap() == text,
         found != "good" || text.contains("directory.id")
     );
 }
@@ -87,5 +115,5 @@ fn a_directory_with_files_and_no_name_tag_is_refused() {
     assert!(error.contains("it holds `holiday.jpg`"), "{error}");
     std::fs::remove_file(root.path().join("holiday.jpg")).unwrap();
     assert_eq!(prepare(&dirs, 1, None).unwrap().formatted, 1);
-    assert!(matches!(prepare(&[], 1, None), Err(PrepareError::NoDirectory)));
+    assert!(matches!(prepare(&[], 1, None), Err(LogDirError::NoDirectory)));
 }
