@@ -17,6 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("metadata", &["base", "wire", "config"]),
     ("partition", &["base"]),
     ("groups", &["base", "wire"]),
+    ("txns", &["base", "wire"]),
     // Effects.
     ("env", &["base"]),
     ("log", &["base", "records", "partition", "env"]),
@@ -32,6 +33,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "metadata",
             "partition",
             "groups",
+            "txns",
             "env",
             "log",
             "quorum",
