@@ -67,6 +67,15 @@ impl Default for LogConfig {
 }
 
 impl LogConfig {
+    /// How old a segment may become: with compaction also `max.compaction.lag.ms`, since only sealed segments are
+    /// compacted.
+    pub(crate) fn max_segment_ms(&self) -> i64 {
+        match self.compact && self.max_compaction_lag_ms > 0 {
+            true => self.segment_ms.min(self.max_compaction_lag_ms),
+            false => self.segment_ms,
+        }
+    }
+
     /// How many entries an index of `entry_bytes` per entry may hold.
     pub(crate) fn max_index_entries(&self, entry_bytes: usize) -> u32 {
         let entries = self.segment_index_bytes as usize / entry_bytes;

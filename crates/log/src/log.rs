@@ -6,6 +6,7 @@
 //! file in doubt the log is offline: every later call errs.
 
 mod append;
+mod compact;
 mod delete;
 mod flush;
 mod open;
@@ -21,6 +22,10 @@ use millstream_partition::{EpochCache, ProducerBatch, ProducerTable};
 use millstream_records::BatchHeader;
 
 pub use append::Appended;
+pub use compact::{
+    Compacted, CompactionError, CompactionNeed, CompactionOptions, CompactionPlan, NoPace, Pace,
+    WithLog,
+};
 pub use delete::{DeletedSegments, RetentionReason};
 pub use flush::FlushTicket;
 pub use open::{Cut, OpenOptions, RecoveryReport};
@@ -224,6 +229,3 @@ impl Log {
         write().map_err(|e| StorageError::io("write", &path, e))
     }
 }
-
-#[cfg(test)]
-mod tests;

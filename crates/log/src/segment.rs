@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use millstream_env::fs::{File, OpenMode};
 use millstream_records::BatchHeader;
@@ -30,6 +30,33 @@ const LOOKUP_BLOCK: usize = 8 * 1024;
 const WALK_BLOCK: usize = 64 * 1024;
 /// Bytes that a check of CRCs reads at once.
 const CHECK_BLOCK: usize = 256 * 1024;
+
+/// What a segment's files are for; told by their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Stage {
+    /// A segment of the log.
+    Plain,
+    /// Output of a compaction that is not complete.
+    Cleaned,
+    /// Complete output that is about to replace its sources.
+    Swap,
+    /// Waits for its removal.
+    Deleted,
+}
+
+impl Stage {
+    const ALL: [Self; 4] = [Self::Plain, Self::Cleaned, Self::Swap, Self::Deleted];
+
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Cleaned => names::CLEANED,
+            Self::Swap => names::SWAP,
+            Self::Deleted => names::DELETED,
+        }
+    }
+}
 
 /// Where a batch lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +87,8 @@ pub(crate) struct Inner {
     pub(crate) max_timestamp: i64,
     pub(crate) max_timestamp_offset: i64,
     last_time_entry: i64,
-    /// The first batch's largest timestamp: where the segment's age is counted from; -1 for none.
-    pub(crate) first_timestamp: i64,
+    /// The first batch's largest timestamp: where the segment's age is counted from; `None` until known.
+    pub(crate) first_timestamp: Option<i64>,
     since_index: u64,
     recent: VecDeque<Place>,
     /// Whether the index files were looked at; a new or recovered segment has nothing to look at.
@@ -82,8 +109,8 @@ pub(crate) struct Segment {
     /// `index.interval.bytes` when the segment was opened.
     interval: u32,
     writable: AtomicBool,
-    /// Its files wait for their deletion under another name.
-    deleted: AtomicBool,
+    /// What is added to its files' names, see [`Stage`].
+    stage: AtomicU8,
     /// This process wrote or checked every byte.
     all_checked: AtomicBool,
     inner: Mutex<Inner>,
@@ -100,6 +127,20 @@ impl Segment {
         Self::with(home, base, size, config)
     }
 
+    /// An empty segment for the output of a compaction.
+    pub(crate) fn cleaned(
+        home: &Arc<Home>,
+        base: i64,
+        config: &LogConfig,
+    ) -> Result<Self, StorageError> {
+        let segment = Self::with(home, base, 0, config);
+        segment.stage.store(Stage::Cleaned as u8, Ordering::Release);
+        segment.set_aborted(Vec::new())?;
+        segment.recovering(|inner| segment.replace_index_files(inner))?;
+        segment.create()?;
+        Ok(segment)
+    }
+
     fn with(home: &Arc<Home>, base: i64, size: u64, config: &LogConfig) -> Self {
         let loaded = size == 0;
         Self {
@@ -111,7 +152,7 @@ impl Segment {
             size: AtomicU64::new(size),
             interval: config.index_interval_bytes,
             writable: AtomicBool::new(false),
-            deleted: AtomicBool::new(false),
+            stage: AtomicU8::new(Stage::Plain as u8),
             all_checked: AtomicBool::new(size == 0),
             inner: Mutex::new(Inner {
                 offsets: Index::new(),
@@ -119,7 +160,7 @@ impl Segment {
                 max_timestamp: -1,
                 max_timestamp_offset: -1,
                 last_time_entry: -1,
-                first_timestamp: -1,
+                first_timestamp: None,
                 since_index: 0,
                 recent: VecDeque::new(),
                 loaded,
@@ -134,10 +175,34 @@ impl Segment {
     }
 
     pub(crate) fn path(&self, suffix: &str) -> std::path::PathBuf {
-        if self.deleted.load(Ordering::Acquire) {
-            return self.home.offset_file(self.base, &format!("{suffix}{}", names::DELETED));
+        let stage = self.stage.load(Ordering::Acquire);
+        let added = Stage::ALL.iter().find(|s| **s as u8 == stage).map_or("", |s| s.suffix());
+        self.home.offset_file(self.base, &format!("{suffix}{added}"))
+    }
+
+    /// Renames the files for another stage of the segment's life, the log first or last, and lists the new names.
+    /// Who has a file open keeps it.
+    pub(crate) fn move_to(
+        &self,
+        stage: Stage,
+        log_last: bool,
+    ) -> Result<Vec<std::path::PathBuf>, StorageError> {
+        let mut suffixes = [names::LOG, names::INDEX, names::TIME_INDEX, names::TXN_INDEX];
+        if log_last {
+            suffixes.rotate_left(1);
         }
-        self.home.offset_file(self.base, suffix)
+        let mut files = Vec::new();
+        for suffix in suffixes {
+            let from = self.path(suffix);
+            let to = self.home.offset_file(self.base, &format!("{suffix}{}", stage.suffix()));
+            match self.home.fs.rename(&from, &to) {
+                Ok(()) => files.push(to),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(StorageError::io("rename", &from, e)),
+            }
+        }
+        self.stage.store(stage as u8, Ordering::Release);
+        Ok(files)
     }
 
     fn error(&self, what: &'static str, suffix: &str, source: io::Error) -> StorageError {
@@ -246,6 +311,19 @@ impl Segment {
         self.write_indexes_locked(&mut inner)
     }
 
+    /// Waits until all files are on the disk.
+    pub(crate) fn sync(&self) -> Result<(), StorageError> {
+        self.log_file()?.sync_data().map_err(|e| self.error("sync", names::LOG, e))?;
+        for suffix in [names::INDEX, names::TIME_INDEX, names::TXN_INDEX] {
+            let file = match self.home.fs.open(&self.path(suffix), OpenMode::Read) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                other => other.map_err(|e| self.error("open", suffix, e))?,
+            };
+            file.sync_data().map_err(|e| self.error("sync", suffix, e))?;
+        }
+        Ok(())
+    }
+
     /// The largest timestamp, and the last offset of the batch that brought it.
     pub(crate) fn max_timestamp(&self) -> Result<(i64, i64), ReadError> {
         self.load()?;
@@ -256,14 +334,14 @@ impl Segment {
     /// The first batch's largest timestamp; -1 without batches.
     pub(crate) fn first_timestamp(&self) -> Result<i64, ReadError> {
         let known = self.inner.lock().first_timestamp;
-        if known >= 0 || self.size() == 0 {
-            return Ok(known);
+        if known.is_some() || self.size() == 0 {
+            return Ok(known.unwrap_or(-1));
         }
         let file = self.log_file()?;
         let mut scanner = Scanner::new(&*file, 0, self.size(), 64);
         let first = scanner.next().map_err(|e| self.scan_error(e))?;
         let timestamp = first.map_or(-1, |(_, header)| header.max_timestamp.get());
-        self.inner.lock().first_timestamp = timestamp;
+        self.inner.lock().first_timestamp = Some(timestamp);
         Ok(timestamp)
     }
 
@@ -404,13 +482,13 @@ impl Segment {
         let file = self.log_file()?;
         let mut scanner = Scanner::new(&*file, u64::from(from), size, WALK_BLOCK);
         let mut end = self.base;
-        let first_timestamp = if from == 0 { None } else { Some(inner.first_timestamp) };
+        let known = inner.first_timestamp;
         while let Some((position, header)) = scanner.next().map_err(|e| self.scan_error(e))? {
             inner.note(self.base, position, &header, config.index_interval_bytes);
             end = header.next_offset().get();
         }
-        if let Some(unknown) = first_timestamp {
-            inner.first_timestamp = unknown;
+        if from > 0 {
+            inner.first_timestamp = known;
         }
         Ok(end)
     }
@@ -462,22 +540,6 @@ impl Segment {
         }
         self.inner.lock().checked.add(from, sound);
         Ok(sound.min(to))
-    }
-
-    /// Gives the files the names of files that wait for their deletion, and lists those names.
-    pub(crate) fn mark_deleted(&self) -> Result<Vec<std::path::PathBuf>, StorageError> {
-        let mut files = Vec::new();
-        for suffix in [names::LOG, names::INDEX, names::TIME_INDEX, names::TXN_INDEX] {
-            let from = self.home.offset_file(self.base, suffix);
-            let to = self.home.offset_file(self.base, &format!("{suffix}{}", names::DELETED));
-            match self.home.fs.rename(&from, &to) {
-                Ok(()) => files.push(to),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(StorageError::io("rename", &from, e)),
-            }
-        }
-        self.deleted.store(true, Ordering::Release);
-        Ok(files)
     }
 
     /// The first batch before `end` whose last offset is at least `offset`.
@@ -626,7 +688,7 @@ impl Inner {
         self.offsets = Index::new();
         self.times = Index::new();
         (self.max_timestamp, self.max_timestamp_offset) = (-1, -1);
-        (self.last_time_entry, self.first_timestamp, self.since_index) = (-1, -1, 0);
+        (self.last_time_entry, self.first_timestamp, self.since_index) = (-1, None, 0);
         self.recent.clear();
     }
 
@@ -637,9 +699,7 @@ impl Inner {
         if timestamp > self.max_timestamp {
             (self.max_timestamp, self.max_timestamp_offset) = (timestamp, last);
         }
-        if self.first_timestamp < 0 {
-            self.first_timestamp = timestamp;
-        }
+        self.first_timestamp.get_or_insert(timestamp);
         if self.since_index > u64::from(interval)
             && let Some(entry) = offset_entry(base, last, position)
         {

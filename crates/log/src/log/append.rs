@@ -284,7 +284,7 @@ impl Log {
         };
         let seed = u64::from(self.partition.partition.get().unsigned_abs());
         let jitter = self.config.jitter_ms(seed, segment.base);
-        Ok(waited > self.config.segment_ms.saturating_sub(jitter))
+        Ok(waited > self.config.max_segment_ms().saturating_sub(jitter))
     }
 
     /// Ends the active segment and begins one at `base`, unless it is empty and begins there already.

@@ -12,7 +12,7 @@ use super::Log;
 use crate::error::{ReadError, StorageError};
 use crate::home::Home;
 use crate::names;
-use crate::segment::Segment;
+use crate::segment::{Segment, Stage};
 
 /// Why segments were deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,13 +23,15 @@ pub enum RetentionReason {
     Time,
     /// The log is larger than `retention.bytes`.
     Size,
+    /// Compaction has written what is left of them elsewhere.
+    Compacted,
 }
 
 /// Files that wait for their removal.
 #[derive(Debug)]
 pub struct DeletedSegments {
     home: Arc<Home>,
-    files: Vec<PathBuf>,
+    pub(super) files: Vec<PathBuf>,
     /// Why.
     pub reason: RetentionReason,
     /// How many segments.
@@ -175,11 +177,23 @@ impl Log {
         self.move_start(first);
         self.recovery_point = self.recovery_point.max(first);
         for segment in gone {
-            deleted.files.extend(segment.mark_deleted()?);
+            deleted.files.extend(segment.move_to(Stage::Deleted, false)?);
             let snapshot = self.home.offset_file(segment.base, names::SNAPSHOT);
             self.home.remove(&snapshot)?;
         }
         Ok(Some(deleted))
+    }
+
+    /// Files of segments that compaction has replaced.
+    pub(super) fn replaced(&self, gone: &[Arc<Segment>], now: TimestampMs) -> DeletedSegments {
+        DeletedSegments {
+            home: Arc::clone(&self.home),
+            files: Vec::new(),
+            reason: RetentionReason::Compacted,
+            segments: gone.len(),
+            bytes: gone.iter().map(|s| s.size()).sum(),
+            due: TimestampMs(now.get().saturating_add(self.config.file_delete_delay_ms)),
+        }
     }
 
     /// Begins the deletion of the whole log: its directory is renamed, the log goes offline, and the new path is

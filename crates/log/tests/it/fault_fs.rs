@@ -74,6 +74,10 @@ impl FaultFs {
         self.state().countdown = Some((after, fault));
     }
 
+    pub fn disarm(&self) {
+        self.state().countdown = None;
+    }
+
     pub fn crashed(&self) -> bool {
         self.state().crashed
     }

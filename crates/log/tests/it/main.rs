@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
 mod basics;
+mod compact;
 mod crash;
 mod fault_fs;
 mod model;
