@@ -4,6 +4,7 @@
 //! broker that speaks the Kafka protocol. All waiting is async on tokio; nothing here reads records that it did
 //! not check the CRC of, and no answer of a broker makes it allocate more than the answer's size justifies.
 
+mod admin;
 mod backoff;
 mod cluster;
 mod config;
@@ -14,6 +15,11 @@ mod offsets;
 mod partitioner;
 mod producer;
 
+pub use admin::{
+    Admin, ClusterDescription, ConfigEntry, ConfigOp, ConfigResource, ConfigSource, ConfigSynonym,
+    ConfigValueType, CreatedTopic, DescribeConfigsOptions, GroupDescription, GroupListing,
+    GroupMember, NewTopic, Outcomes, TopicDescription,
+};
 pub use cluster::{Broker, Cluster, ClusterMetadata, PartitionInfo, TopicInfo};
 pub use config::ClientConfig;
 pub use connection::{Connection, VersionRange};
@@ -28,3 +34,5 @@ pub use partitioner::{murmur2, partition_for_key};
 pub use producer::{
     Acks, Delivery, Header, ProduceError, Producer, ProducerConfig, ProducerRecord, RecordMetadata,
 };
+
+pub use millstream_records::{Compression, TimestampType};

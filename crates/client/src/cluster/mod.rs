@@ -193,6 +193,16 @@ impl Cluster {
         if let Some(topic) = self.metadata().topic(name) {
             return Ok(topic.clone());
         }
+        self.fresh_topic(name, create, within).await
+    }
+
+    /// The topic as the cluster has it now, whatever was known before.
+    pub(crate) async fn fresh_topic(
+        &self,
+        name: &Arc<str>,
+        create: bool,
+        within: Duration,
+    ) -> Result<Arc<TopicInfo>, ClientError> {
         self.inner.known.lock().wanted.insert(name.clone());
         let mut retry = self.retry(format!("topic `{name}`"), within);
         let mut missing = 0;

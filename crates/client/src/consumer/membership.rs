@@ -37,9 +37,9 @@ pub(super) enum GroupEvent {
 
 /// Who the member is at the moment; what a commit has to prove.
 #[derive(Clone, Debug)]
-pub(super) struct MemberIdentity {
-    pub(super) generation: i32,
-    pub(super) member_id: String,
+pub(crate) struct MemberIdentity {
+    pub(crate) generation: i32,
+    pub(crate) member_id: String,
 }
 
 /// What the consumer and the task share.

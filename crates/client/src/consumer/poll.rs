@@ -85,6 +85,19 @@ impl Consumer {
     /// # Errors
     /// What waiting does not mend. The consumer stays usable: seek past a corrupt batch, for example.
     pub async fn poll(&mut self, wait: Duration) -> Result<Vec<ConsumerRecord>, ConsumeError> {
+        self.poll_at_most(self.config.max_poll_records, wait).await
+    }
+
+    /// [`Consumer::poll`] with another bound than `max.poll.records`, if that is lower.
+    ///
+    /// # Errors
+    /// As [`Consumer::poll`].
+    pub async fn poll_at_most(
+        &mut self,
+        most: usize,
+        wait: Duration,
+    ) -> Result<Vec<ConsumerRecord>, ConsumeError> {
+        let most = most.min(self.config.max_poll_records).max(1);
         let deadline = Instant::now() + wait;
         if let Some(membership) = &self.membership {
             membership.polled();
@@ -98,7 +111,7 @@ impl Consumer {
             self.start_work();
             // Starting is only done when the new futures were polled once.
             self.handle_ready()?;
-            let records = self.take_records()?;
+            let records = self.take_records(most)?;
             if !records.is_empty() {
                 // What was handed out makes room for more.
                 self.start_work();
@@ -490,16 +503,16 @@ impl Consumer {
 
     // ---- handing out ----
 
-    fn take_records(&mut self) -> Result<Vec<ConsumerRecord>, ConsumeError> {
+    fn take_records(&mut self, most: usize) -> Result<Vec<ConsumerRecord>, ConsumeError> {
         let mut taken = Vec::new();
         for partition in self.positions.round() {
-            match self.take_from(&partition, &mut taken) {
+            match self.take_from(&partition, most, &mut taken) {
                 Ok(()) => {}
                 // What was taken comes first; the error is found again by the next poll.
                 Err(_) if !taken.is_empty() => return Ok(taken),
                 Err(error) => return Err(error),
             }
-            if taken.len() >= self.config.max_poll_records {
+            if taken.len() >= most {
                 break;
             }
         }
@@ -509,6 +522,7 @@ impl Consumer {
     fn take_from(
         &mut self,
         partition: &TopicPartition,
+        most: usize,
         taken: &mut Vec<ConsumerRecord>,
     ) -> Result<(), ConsumeError> {
         let Some(held) = self.positions.get_mut(partition) else { return Ok(()) };
@@ -517,7 +531,7 @@ impl Consumer {
         }
         loop {
             while let Some(record) = held.ready.front() {
-                if taken.len() >= self.config.max_poll_records {
+                if taken.len() >= most {
                     return Ok(());
                 }
                 held.place = Place::Known(record.offset.plus(1));

@@ -1,0 +1,40 @@
+//! Showing that long work goes on: on standard error, and only to people.
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// A counter of records, or nothing where nobody watches.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    /// Shown when standard error is a terminal and records do not go past on it: `beside_terminal` tells whether
+    /// standard output is one as well and carries records.
+    pub(crate) fn records(beside_terminal: bool) -> Self {
+        let watched = std::io::stderr().is_terminal() && !beside_terminal;
+        let target = if watched {
+            ProgressDrawTarget::stderr_with_hz(5)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {human_pos} records, {per_sec}")
+        {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { bar }
+    }
+
+    pub(crate) fn add(&self, records: usize) {
+        self.bar.inc(records as u64);
+    }
+
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,248 @@
+//! Consumer groups: listing, describing, deleting, and their committed offsets.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use millstream_base::{ErrorCode, TopicPartition};
+use millstream_wire::Str;
+use millstream_wire::messages::delete_groups::DeleteGroupsRequest;
+use millstream_wire::messages::describe_groups::{
+    DescribeGroupsRequest, DescribedGroup, DescribedGroupMember,
+};
+use millstream_wire::messages::list_groups::ListGroupsRequest;
+use millstream_wire::messages::offset_delete::{
+    OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
+};
+
+use super::Admin;
+use crate::cluster::Lane;
+use crate::consumer::embedded;
+use crate::{ClientError, CommittedOffsets};
+
+/// A group in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupListing {
+    /// Its id.
+    pub group_id: String,
+    /// What its members speak with each other, `consumer` for consumers.
+    pub protocol_type: String,
+    /// Its state; empty when the broker is too old to say.
+    pub state: String,
+    /// Its type, such as `classic`; empty when the broker is too old to say.
+    pub group_type: String,
+}
+
+/// A member of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupMember {
+    /// Its id.
+    pub member_id: String,
+    /// `group.instance.id` of a static member.
+    pub instance_id: Option<String>,
+    /// `client.id`.
+    pub client_id: String,
+    /// Where it connects from.
+    pub host: String,
+    /// What it reads; empty when that cannot be told.
+    pub assignment: BTreeSet<TopicPartition>,
+}
+
+/// A group in full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupDescription {
+    /// Its id.
+    pub group_id: String,
+    /// Its state, such as `Stable` or `Empty`.
+    pub state: String,
+    /// What its members speak with each other.
+    pub protocol_type: String,
+    /// The assignor that was chosen.
+    pub assignor: String,
+    /// Its members, by id.
+    pub members: Vec<GroupMember>,
+}
+
+impl Admin {
+    /// Every group there is, by id. `states` and `types` narrow that down; empty means all.
+    pub async fn list_groups(
+        &self,
+        states: &[String],
+        types: &[String],
+    ) -> Result<Vec<GroupListing>, ClientError> {
+        let metadata = self.cluster.refresh().await?;
+        let mut found: BTreeMap<String, GroupListing> = BTreeMap::new();
+        for broker in metadata.brokers() {
+            let build = |version: i16| ListGroupsRequest {
+                states_filter: if version >= 4 { texts(states) } else { Vec::new() },
+                types_filter: if version >= 5 { texts(types) } else { Vec::new() },
+            };
+            let mut retry = self.cluster.retry("groups", self.within);
+            let response = loop {
+                let answer = self.cluster.call_node(broker.id, build).await;
+                let checked = answer.and_then(|answer| {
+                    ClientError::check(answer.error_code, || "groups".to_owned()).map(|()| answer)
+                });
+                match checked {
+                    Ok(answer) => break answer,
+                    Err(error) => retry.again(error).await?,
+                }
+            };
+            for group in response.groups {
+                let group_id = group.group_id.to_string();
+                let listing = GroupListing {
+                    group_id: group_id.clone(),
+                    protocol_type: group.protocol_type.to_string(),
+                    state: group.group_state.to_string(),
+                    group_type: group.group_type.to_string(),
+                };
+                found.insert(group_id, listing);
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+
+    /// One group with its members.
+    ///
+    /// # Errors
+    /// [`ErrorCode::GroupIdNotFound`] when there is none of that id.
+    pub async fn describe_group(&self, group: &str) -> Result<GroupDescription, ClientError> {
+        let request = DescribeGroupsRequest {
+            groups: vec![group.into()],
+            include_authorized_operations: false,
+        };
+        let what = || format!("group `{group}`");
+        let mut retry = self.cluster.retry(what(), self.within);
+        loop {
+            let called = self
+                .cluster
+                .call_coordinator(group, Lane::General, None, |_| request.clone())
+                .await;
+            let read = called.and_then(|response| {
+                let described = response.groups.into_iter().next();
+                read_group(described.ok_or_else(|| ClientError::Missing(what()))?)
+            });
+            match read {
+                Ok(described) => return Ok(described),
+                Err(error) => {
+                    self.cluster.note_coordinator_error(group, &error);
+                    retry.again(error).await?;
+                }
+            }
+        }
+    }
+
+    /// Deletes a group with its committed offsets. It must have no members.
+    pub async fn delete_group(&self, group: &str) -> Result<(), ClientError> {
+        let request = DeleteGroupsRequest { groups_names: vec![group.into()] };
+        let what = || format!("group `{group}`");
+        let mut retry = self.cluster.retry(what(), self.within);
+        loop {
+            let called = self
+                .cluster
+                .call_coordinator(group, Lane::General, None, |_| request.clone())
+                .await;
+            let checked = called.and_then(|response| {
+                let result = response.results.first();
+                let result = result.ok_or_else(|| ClientError::Missing(what()))?;
+                let message = result.error_message.as_ref().map(Str::as_str);
+                ClientError::check_with(result.error_code, message, what)
+            });
+            match checked {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    self.cluster.note_coordinator_error(group, &error);
+                    retry.again(error).await?;
+                }
+            }
+        }
+    }
+
+    /// Everything that a group has committed.
+    pub async fn committed_offsets(&self, group: &str) -> Result<CommittedOffsets, ClientError> {
+        self.cluster.fetch_committed(group, None, self.within).await
+    }
+
+    /// Sets committed offsets of a group without members.
+    pub async fn set_committed_offsets(
+        &self,
+        group: &str,
+        offsets: &CommittedOffsets,
+    ) -> Result<(), ClientError> {
+        self.cluster.commit_offsets(group, None, None, offsets, self.within).await
+    }
+
+    /// Deletes committed offsets of a group.
+    pub async fn delete_committed_offsets(
+        &self,
+        group: &str,
+        partitions: &BTreeSet<TopicPartition>,
+    ) -> Result<(), ClientError> {
+        let mut topics: Vec<OffsetDeleteRequestTopic> = Vec::new();
+        for partition in partitions {
+            let entry = OffsetDeleteRequestPartition { partition_index: partition.partition.0 };
+            match topics.iter_mut().find(|topic| *topic.name == *partition.topic) {
+                Some(topic) => topic.partitions.push(entry),
+                None => topics.push(OffsetDeleteRequestTopic {
+                    name: (&partition.topic).into(),
+                    partitions: vec![entry],
+                }),
+            }
+        }
+        let request = OffsetDeleteRequest { group_id: group.into(), topics };
+        let response =
+            self.cluster.call_coordinator(group, Lane::General, None, |_| request.clone()).await?;
+        ClientError::check(response.error_code, || format!("group `{group}`"))?;
+        for topic in &response.topics {
+            for partition in &topic.partitions {
+                ClientError::check(partition.error_code, || {
+                    format!("committed offset of {}-{}", topic.name, partition.partition_index)
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn texts(texts: &[String]) -> Vec<Str> {
+    texts.iter().map(Into::into).collect()
+}
+
+fn read_group(group: DescribedGroup) -> Result<GroupDescription, ClientError> {
+    let group_id = group.group_id.to_string();
+    let what = || format!("group `{group_id}`");
+    let message = group.error_message.as_ref().map(Str::as_str);
+    ClientError::check_with(group.error_code, message, what)?;
+    // Before version 6 a missing group looks like a dead one.
+    if group.group_state == "Dead" && group.members.is_empty() {
+        let message = Some("there is no such group".to_owned());
+        return Err(ClientError::Broker {
+            code: ErrorCode::GroupIdNotFound,
+            what: what(),
+            message,
+        });
+    }
+    let mut members: Vec<GroupMember> =
+        group.members.iter().map(|m| member(m, &group.protocol_type)).collect();
+    members.sort_by(|a, b| a.member_id.cmp(&b.member_id));
+    Ok(GroupDescription {
+        state: group.group_state.to_string(),
+        protocol_type: group.protocol_type.to_string(),
+        assignor: group.protocol_data.to_string(),
+        members,
+        group_id,
+    })
+}
+
+fn member(member: &DescribedGroupMember, protocol_type: &str) -> GroupMember {
+    let assignment = match protocol_type {
+        "consumer" => embedded::read_assignment(member.member_assignment.clone()),
+        _ => Ok(BTreeSet::new()),
+    };
+    GroupMember {
+        member_id: member.member_id.to_string(),
+        instance_id: member.group_instance_id.as_ref().map(ToString::to_string),
+        client_id: member.client_id.to_string(),
+        host: member.client_host.to_string(),
+        // Other clients may write what they like.
+        assignment: assignment.unwrap_or_default(),
+    }
+}
