@@ -6,9 +6,12 @@
 
 #![allow(dead_code)]
 
+mod assign;
 mod checks;
+mod regex;
 mod replay;
 mod state;
+mod topics;
 
 pub(crate) use state::ConsumerGroup;
 pub use state::{Assignment, ClassicMetadata, EpochAssignment, MemberState, ResolvedRegex};

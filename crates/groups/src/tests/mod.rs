@@ -3,4 +3,5 @@
 mod classic;
 mod lab;
 mod model;
+pub(crate) use model::Dice;
 mod stored;
