@@ -21,10 +21,13 @@ use crate::checkpoint::{self, OffsetCheckpoint};
 use crate::error::StorageError;
 use crate::metadata_file::MetaProperties;
 use crate::names;
+use crate::open_files::OpenFiles;
 
 const LOCK: &str = ".lock";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 const CLUSTER_METADATA: &str = "__cluster_metadata";
+/// Files that stay open unless the broker sets another bound; well below any usual limit of a process.
+const DEFAULT_OPEN_FILES: usize = 512;
 /// Checkpoints of more bytes than this are not Kafka's.
 const MAX_CHECKPOINT: u64 = 256 << 20;
 
@@ -72,6 +75,7 @@ pub struct LogDir {
     id: Uuid,
     meta: MetaProperties,
     clean: bool,
+    files: Arc<OpenFiles>,
     _lock: Box<dyn FileLock>,
 }
 
@@ -84,6 +88,12 @@ impl LogDir {
     /// The file system that it lies in.
     pub const fn fs(&self) -> &Arc<dyn Fs> {
         &self.fs
+    }
+
+    /// The bound on files that the logs of this directory keep open; also for [`crate::OpenOptions::files`] of logs
+    /// that are opened one by one.
+    pub const fn open_files(&self) -> &Arc<OpenFiles> {
+        &self.files
     }
 
     /// Its own id, as metadata names it.
@@ -156,6 +166,11 @@ impl LogDir {
             }
         }
         Ok(found)
+    }
+
+    /// The topic id of the partition's directory at `path`, if there is one that can be read.
+    pub fn topic_id_in(fs: &dyn Fs, path: &Path) -> Option<Uuid> {
+        load::topic_id(fs, path)
     }
 
     /// Directories of deleted partitions that are still to be removed.

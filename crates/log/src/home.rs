@@ -1,28 +1,29 @@
-//! A partition's directory and its files, opened when they are needed.
+//! A partition's directory.
 //!
-//! Key types: [`Home`] (where the directory is now) and [`LazyFile`] (one file in it). The directory may be
-//! renamed while readers hold open files.
+//! Key type: [`Home`]: where the directory is now; it may be renamed while readers hold open files.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use millstream_env::fs::{File, Fs, OpenMode};
-use parking_lot::{Mutex, RwLock};
+use millstream_env::fs::Fs;
+use parking_lot::RwLock;
 
 use crate::error::StorageError;
 use crate::names;
+use crate::open_files::OpenFiles;
 
 /// A partition's directory.
 #[derive(Debug)]
 pub(crate) struct Home {
     pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) files: Arc<OpenFiles>,
     path: RwLock<Arc<Path>>,
 }
 
 impl Home {
-    pub(crate) fn new(fs: Arc<dyn Fs>, path: &Path) -> Arc<Self> {
-        Arc::new(Self { fs, path: RwLock::new(Arc::from(path)) })
+    pub(crate) fn new(fs: Arc<dyn Fs>, path: &Path, files: Arc<OpenFiles>) -> Arc<Self> {
+        Arc::new(Self { fs, files, path: RwLock::new(Arc::from(path)) })
     }
 
     pub(crate) fn path(&self) -> Arc<Path> {
@@ -51,34 +52,5 @@ impl Home {
             }
             _ => Ok(()),
         }
-    }
-}
-
-/// A file that is opened at its first use and can be closed at any time; who holds it keeps it open.
-#[derive(Debug, Default)]
-pub(crate) struct LazyFile {
-    slot: Mutex<Option<Arc<dyn File>>>,
-}
-
-impl LazyFile {
-    /// The file, opened if it is not.
-    pub(crate) fn get(
-        &self,
-        home: &Home,
-        path: &Path,
-        mode: OpenMode,
-    ) -> Result<Arc<dyn File>, StorageError> {
-        let mut slot = self.slot.lock();
-        if let Some(file) = &*slot {
-            return Ok(Arc::clone(file));
-        }
-        let file = home.fs.open(path, mode).map_err(|e| StorageError::io("open", path, e))?;
-        *slot = Some(Arc::clone(&file));
-        Ok(file)
-    }
-
-    /// Lets go of the file; tells whether it was open.
-    pub(crate) fn close(&self) -> bool {
-        self.slot.lock().take().is_some()
     }
 }

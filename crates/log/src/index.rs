@@ -9,8 +9,8 @@ use std::io;
 
 use millstream_env::fs::File;
 
-/// Entries that are written to the file at once.
-const WRITE_BATCH: usize = 64;
+/// Entries that are written to the file at once. What is not written when the process dies is built anew.
+const WRITE_BATCH: usize = 512;
 /// Entries that stay in memory, at least; twice as many at most.
 const KEEP: usize = 512;
 /// Entries that a search on disk reads in one go once it has come this near.

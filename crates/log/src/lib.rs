@@ -14,6 +14,7 @@ mod index;
 mod log;
 mod metadata_file;
 mod names;
+mod open_files;
 mod scan;
 mod segment;
 mod txn_index;
@@ -31,4 +32,5 @@ pub use log::{
 };
 pub use metadata_file::{MetaProblem, MetaProperties};
 pub use millstream_partition::AppendOrigin;
+pub use open_files::OpenFiles;
 pub use txn_index::AbortedTxn;

@@ -13,9 +13,10 @@ use millstream_base::{NodeId, Uuid};
 use millstream_env::fs::{FileLock, Fs};
 use millstream_env::random::Random;
 
-use super::{CLEAN_SHUTDOWN, LOCK, LogDir};
+use super::{CLEAN_SHUTDOWN, DEFAULT_OPEN_FILES, LOCK, LogDir};
 use crate::error::StorageError;
 use crate::metadata_file::{MetaProblem, MetaProperties};
+use crate::open_files::OpenFiles;
 
 const META_PROPERTIES: &str = "meta.properties";
 /// More than any real file has; a larger one is not read into memory.
@@ -341,7 +342,8 @@ impl Claimed {
         let marker = path.join(CLEAN_SHUTDOWN);
         let entry = fs.entry(&marker).map_err(|e| StorageError::io("look at", &marker, e))?;
         let (fs, path, clean) = (Arc::clone(fs), path.to_owned(), entry.is_some());
-        Ok(LogDir { fs, path, id, meta, clean, _lock: lock })
+        let files = OpenFiles::new(DEFAULT_OPEN_FILES);
+        Ok(LogDir { fs, path, id, meta, clean, files, _lock: lock })
     }
 }
 

@@ -55,6 +55,7 @@ impl LogDir {
                     log_start_offset: offset_of(&starts, &found.partition),
                     topic_id: found.topic_id,
                     now,
+                    files: Some(Arc::clone(&self.files)),
                 };
                 let config = config_of(&found.partition);
                 let fs = Arc::clone(&self.fs);

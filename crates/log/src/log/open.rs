@@ -21,13 +21,14 @@ use crate::error::{ReadError, StorageError};
 use crate::home::Home;
 use crate::metadata_file::PartitionMetadata;
 use crate::names;
+use crate::open_files::OpenFiles;
 use crate::segment::Segment;
 
 /// Small files that are read as a whole must not be larger.
 const SMALL_FILE: u64 = 64 << 20;
 
 /// What is known of a log before it is opened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct OpenOptions {
     /// Whether the broker was stopped cleanly, so that files can be believed.
     pub clean: bool,
@@ -39,6 +40,8 @@ pub struct OpenOptions {
     pub topic_id: Option<Uuid>,
     /// The wall clock.
     pub now: TimestampMs,
+    /// The bound on open files that this log shares; `None` for a bound of its own that is never reached.
+    pub files: Option<Arc<OpenFiles>>,
 }
 
 impl Default for OpenOptions {
@@ -50,6 +53,7 @@ impl Default for OpenOptions {
             log_start_offset: Offset::ZERO,
             topic_id: None,
             now: TimestampMs(0),
+            files: None,
         }
     }
 }
@@ -101,7 +105,8 @@ impl Log {
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => false,
             Err(e) => return Err(StorageError::io("make directory", &path, e)),
         };
-        let home = Home::new(fs, &path);
+        let files = options.files.clone().unwrap_or_else(|| OpenFiles::new(usize::MAX));
+        let home = Home::new(fs, &path, files);
         let mut log = Self::empty(home, partition, config, options);
         let mut report = RecoveryReport { created: made, ..RecoveryReport::default() };
         if made {

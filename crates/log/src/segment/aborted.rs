@@ -1,0 +1,56 @@
+//! The aborted transactions whose markers lie in a segment.
+
+use std::io;
+
+use super::Segment;
+use crate::error::StorageError;
+use crate::names;
+use crate::txn_index::AbortedTxn;
+
+impl Segment {
+    /// Adds an aborted transaction to the index.
+    pub(crate) fn add_aborted(&self, txn: AbortedTxn) -> Result<(), StorageError> {
+        self.aborted()?;
+        let mut inner = self.inner.lock();
+        let list = inner.aborted.get_or_insert_default();
+        let path = self.path(names::TXN_INDEX);
+        let file = self.open_index(&path)?;
+        let position = (list.len() * crate::txn_index::ENTRY) as u64;
+        file.write_all_at(&txn.encode(), position)
+            .map_err(|e| StorageError::io("write to", &path, e))?;
+        list.push(txn);
+        Ok(())
+    }
+
+    /// The aborted transactions whose markers lie in this segment, ordered by marker.
+    pub(crate) fn aborted(&self) -> Result<Vec<AbortedTxn>, StorageError> {
+        let mut inner = self.inner.lock();
+        if let Some(list) = &inner.aborted {
+            return Ok(list.clone());
+        }
+        let path = self.path(names::TXN_INDEX);
+        let list = match self.home.fs.read(&path, 256 << 20) {
+            Ok(bytes) => AbortedTxn::decode_all(&bytes)
+                .ok_or_else(|| StorageError::invalid(&path, "not a transaction index"))?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(e) => return Err(StorageError::io("read", &path, e)),
+        };
+        inner.aborted = Some(list.clone());
+        Ok(list)
+    }
+
+    /// Replaces the transaction index.
+    pub(crate) fn set_aborted(&self, list: Vec<AbortedTxn>) -> Result<(), StorageError> {
+        let path = self.path(names::TXN_INDEX);
+        if list.is_empty() {
+            self.home.remove(&path)?;
+        } else {
+            let bytes: Vec<u8> = list.iter().flat_map(AbortedTxn::encode).collect();
+            let file = self.open_index(&path)?;
+            file.truncate(0).map_err(|e| StorageError::io("truncate", &path, e))?;
+            file.write_all_at(&bytes, 0).map_err(|e| StorageError::io("write to", &path, e))?;
+        }
+        self.inner.lock().aborted = Some(list);
+        Ok(())
+    }
+}
