@@ -88,7 +88,7 @@ impl Connection {
     pub(crate) async fn serve(&mut self) -> Result<(), Ended> {
         let max = self.context.limits().request_max_bytes;
         loop {
-            while let Some(frame) = self.take_frame(max)? {
+            while let Some(frame) = self.next_frame(max).await? {
                 self.handle(frame).await?;
                 self.share = None;
                 if self.out.buffered() >= SEND_AT || self.out.has_files() {
@@ -103,6 +103,23 @@ impl Connection {
                 return Ok(());
             }
         }
+    }
+
+    async fn next_frame(&mut self, max: usize) -> Result<Option<Range<usize>>, Ended> {
+        match self.take_frame(max) {
+            Ok(frame) => Ok(frame),
+            Err(why) => Err(self.end(why).await),
+        }
+    }
+
+    /// The connection is to end because of what came last: what was asked before that is still answered.
+    async fn end(&mut self, why: Ended) -> Ended {
+        while !self.queue.is_empty() {
+            if let Err(other) = self.finish_front().await {
+                return other;
+            }
+        }
+        self.send().await.err().unwrap_or(why)
     }
 
     fn take_frame(&mut self, max: usize) -> Result<Option<Range<usize>>, Ended> {
@@ -127,7 +144,11 @@ impl Connection {
         }
         let bytes = self.input.frame_mut(frame);
         if self.queue.is_empty() {
-            match dispatch::dispatch(&self.context, bytes, &mut self.out)? {
+            let outcome = match dispatch::dispatch(&self.context, bytes, &mut self.out) {
+                Ok(outcome) => outcome,
+                Err(refusal) => return Err(self.end(refusal.into()).await),
+            };
+            match outcome {
                 Outcome::Answered => {}
                 Outcome::Overlapping(waiting) => self.queue.push_back(Queued::Waiting(waiting)),
                 Outcome::Exclusive(waiting) => self.wait_alone(waiting).await?,
@@ -135,7 +156,11 @@ impl Connection {
             return Ok(());
         }
         let mut answer = Outgoing::default();
-        match dispatch::dispatch(&self.context, bytes, &mut answer)? {
+        let outcome = match dispatch::dispatch(&self.context, bytes, &mut answer) {
+            Ok(outcome) => outcome,
+            Err(refusal) => return Err(self.end(refusal.into()).await),
+        };
+        match outcome {
             Outcome::Answered if answer.is_empty() => {}
             Outcome::Answered => self.queue.push_back(Queued::Ready(answer)),
             Outcome::Overlapping(waiting) => self.queue.push_back(Queued::Waiting(waiting)),

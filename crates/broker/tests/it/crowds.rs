@@ -1,0 +1,202 @@
+//! Many connections, and clients that do not read: each holds a bounded share of the broker, and the others are served.
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use millstream_wire::messages::api_versions::ApiVersionsRequest;
+use millstream_wire::messages::metadata::MetadataRequest;
+
+use crate::support::batch::{self, batch};
+use crate::support::broker::{Stopped, TestBroker};
+use crate::support::child::{Child, Under};
+use crate::support::client::{Client, FETCH, PRODUCE, fetch, produce, request_bytes};
+use crate::support::{PATIENCE, eventually, logs};
+
+#[test]
+fn a_thousand_idle_connections_cost_little_and_hinder_nobody() {
+    const IDLE: usize = 1000;
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Child::start(&dir.path().join("data"), &[], Under::Nothing);
+    let topic = broker.topic("work", 1, &[]);
+    let mut worker = broker.connect();
+    worker.produce(&topic, 0, batch(&["warm"]));
+    let before = broker.memory();
+    // A third has said nothing, a third has been served, a third is in the middle of a request.
+    let mut idle = Vec::with_capacity(IDLE);
+    for number in 0..IDLE {
+        let mut client = broker.connect();
+        match number % 3 {
+            0 => {}
+            1 => drop(client.api_versions()),
+            _ => client.send_raw(&[0, 0, 4, 0, 0, 18]),
+        }
+        idle.push(client);
+    }
+    for number in 0..200 {
+        let value = number.to_string();
+        assert_eq!(worker.produce(&topic, 0, batch(&[&value])), number + 1);
+    }
+    assert_eq!(worker.read_values(&topic, 0).len(), 201);
+    broker.assert_alive();
+    // Their buffers are given back when they have been quiet for a while.
+    let bound = 40 << 20;
+    eventually("idle connections give memory back", || {
+        (broker.memory().saturating_sub(before) < bound).then_some(())
+    });
+    // And they still work.
+    for client in idle.iter_mut().skip(1).step_by(3).take(20) {
+        client.api_versions();
+    }
+}
+
+#[test]
+fn max_connections_refuses_the_newcomer_and_says_so() {
+    let broker = TestBroker::with(&[("max.connections", "3")]);
+    let mut held: Vec<Client> = (0..3).map(|_| broker.connect()).collect();
+    for client in &mut held {
+        client.api_versions();
+    }
+    let mut refused = broker.connect();
+    let peer = refused.stream().local_addr().unwrap().to_string();
+    let _ = refused.stream().write_all(&request_bytes(0, 1, &ApiVersionsRequest::default()));
+    assert_eq!(refused.read_to_close(), b"");
+    logs::wait_for(&[&peer, "max.connections"]);
+    for client in &mut held {
+        client.api_versions();
+    }
+    // A place that is given up can be taken.
+    drop(held.pop());
+    eventually("a free place", || {
+        let mut client = broker.connect();
+        let request = request_bytes(0, 1, &ApiVersionsRequest::default());
+        client.stream().write_all(&request).ok()?;
+        client.receive_frame().ok()
+    });
+}
+
+#[test]
+fn max_connections_per_ip_is_by_address() {
+    let broker = TestBroker::with(&[("max.connections.per.ip", "2")]);
+    let mut first = broker.connect();
+    let mut second = broker.connect();
+    first.api_versions();
+    second.api_versions();
+    let mut refused = broker.connect();
+    let peer = refused.stream().local_addr().unwrap().to_string();
+    let _ = refused.stream().write_all(&request_bytes(0, 1, &ApiVersionsRequest::default()));
+    assert_eq!(refused.read_to_close(), b"");
+    logs::wait_for(&[&peer, "max.connections.per.ip"]);
+    first.api_versions();
+    second.api_versions();
+}
+
+#[test]
+fn connections_max_idle_ms_closes_the_quiet_and_spares_the_busy() {
+    let broker = TestBroker::with(&[("connections.max.idle.ms", "700")]);
+    let mut quiet = broker.connect();
+    quiet.api_versions();
+    let peer = quiet.stream().local_addr().unwrap().to_string();
+    let silent = broker.connect();
+    let mut busy = broker.connect();
+    let started = Instant::now();
+    quiet.stream().set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    loop {
+        busy.api_versions();
+        match quiet.receive_frame() {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => break,
+            Ok(_) => panic!("an answer without a request"),
+        }
+        assert!(started.elapsed() < PATIENCE, "the quiet connection was not closed");
+    }
+    assert!(started.elapsed() >= Duration::from_millis(500), "closed too soon");
+    logs::wait_for(&[&peer, "connections.max.idle.ms"]);
+    silent.expect_closed();
+    busy.api_versions();
+}
+
+/// Sends `request` again and again without reading an answer, until the broker takes no more.
+fn flood(client: &Client, request: &[u8], at_most: usize) -> usize {
+    client.stream().set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    for sent in 0..at_most {
+        if client.stream().write_all(request).is_err() {
+            return sent;
+        }
+    }
+    at_most
+}
+
+#[test]
+fn a_client_that_never_reads_is_bounded_while_others_are_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Child::start(&dir.path().join("data"), &[], Under::Nothing);
+    let topic = broker.topic("feed", 1, &[]);
+    let mut worker = broker.connect();
+    for _ in 0..4 {
+        worker.produce(&topic, 0, batch::big(900_000));
+    }
+    let metadata = MetadataRequest { topics: None, ..Default::default() };
+    let before = broker.memory();
+    let deaf: Vec<Client> = (0..9).map(|_| broker.connect()).collect();
+    let requests = [
+        request_bytes(FETCH, 1, &fetch(&topic, &[(0, 0)])),
+        request_bytes(PRODUCE, 1, &produce(&topic, 0, 1, batch(&["from the deaf"]))),
+        request_bytes(12, 1, &metadata),
+    ];
+    for (client, request) in deaf.iter().zip(requests.iter().cycle()) {
+        let _ = flood(client, request, 20_000);
+    }
+    let grown = broker.memory().saturating_sub(before);
+    assert!(grown < 64 << 20, "the broker grew by {} MiB", grown >> 20);
+    let at = worker.produce(&topic, 0, batch(&["served"]));
+    let read = worker.read_all(&topic, 0, at);
+    assert_eq!(read[0].value.as_deref(), Some(&b"served"[..]));
+    broker.assert_alive();
+    // One that reads after all gets every answer, in order.
+    let mut late = broker.connect();
+    let many = 2_000;
+    let request = requests[1].clone();
+    let writer = late.stream().try_clone().unwrap();
+    let writing = std::thread::spawn(move || {
+        for _ in 0..many {
+            (&writer).write_all(&request).unwrap();
+        }
+    });
+    for _ in 0..many {
+        late.receive_frame().unwrap();
+    }
+    writing.join().unwrap();
+    drop(deaf);
+    broker.assert_alive();
+}
+
+#[test]
+fn a_deaf_client_is_cut_off_after_the_idle_limit() {
+    let broker = TestBroker::with(&[("connections.max.idle.ms", "500")]);
+    let topic = broker.topic("feed", 1, &[]);
+    broker.connect().produce(&topic, 0, batch::big(900_000));
+    let deaf = broker.connect();
+    let peer = deaf.stream().local_addr().unwrap().to_string();
+    let _ = flood(&deaf, &request_bytes(FETCH, 1, &fetch(&topic, &[(0, 0)])), 1000);
+    logs::wait_for(&[&peer, "closed"]);
+    broker.assert_alive();
+}
+
+#[test]
+fn stopping_does_not_wait_for_clients() {
+    let broker = TestBroker::start();
+    let topic = broker.topic("stop", 1, &[]);
+    let mut waiting = broker.connect();
+    let mut request = fetch(&topic, &[(0, 0)]);
+    request.max_wait_ms = 60_000;
+    let _sent = waiting.send(FETCH, &request);
+    let deaf = broker.connect();
+    let _ = flood(&deaf, &request_bytes(12, 1, &MetadataRequest::default()), 2000);
+    let started = Instant::now();
+    let stopped: Stopped = broker.stop();
+    assert!(started.elapsed() < Duration::from_secs(10));
+    waiting.read_to_close();
+    // Clean: the next start has nothing to repair.
+    let again = stopped.start();
+    assert_eq!(again.connect().read_values(&topic, 0), [""; 0]);
+}
