@@ -33,7 +33,9 @@ pub(super) fn check(
     if origin == AppendOrigin::Replication {
         return Ok(Verdict::New);
     }
-    if let Some(duplicate) = state.and_then(|s| s.duplicate_of(batch)) {
+    // A coordinator's batches carry no sequence, so that they all look alike.
+    let is_client = origin == AppendOrigin::Client;
+    if let Some(duplicate) = state.filter(|_| is_client).and_then(|s| s.duplicate_of(batch)) {
         return Ok(Verdict::Duplicate(duplicate));
     }
     let Some(standing) = standing(state, staged, batch) else {
@@ -47,7 +49,7 @@ pub(super) fn check(
             found: batch.epoch,
         });
     }
-    if origin == AppendOrigin::Client {
+    if is_client {
         check_sequence(standing, batch)?;
     }
     if standing.in_txn && !batch.transactional {

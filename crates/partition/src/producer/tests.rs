@@ -180,3 +180,14 @@ fn kafkas_own_snapshots_are_read() {
     );
     assert_eq!(table.to_snapshot(), one);
 }
+
+#[test]
+fn batches_without_sequence_are_no_duplicates() {
+    let mut table = ProducerTable::new();
+    // What a coordinator writes: no sequence, several times in one epoch.
+    for offset in [0, 1] {
+        let batch = ProducerBatch { transactional: true, ..batch(7, 0, -1, 1, offset) };
+        assert_eq!(table.check(&[], &batch, AppendOrigin::Coordinator), Ok(Verdict::New));
+        table.apply(&batch);
+    }
+}
