@@ -118,7 +118,7 @@ impl Admin {
                 .await;
             let read = called.and_then(|response| {
                 let described = response.groups.into_iter().next();
-                read_group(described.ok_or_else(|| ClientError::Missing(what()))?)
+                read_group(&described.ok_or_else(|| ClientError::Missing(what()))?)
             });
             match read {
                 Ok(described) => return Ok(described),
@@ -206,7 +206,7 @@ fn texts(texts: &[String]) -> Vec<Str> {
     texts.iter().map(Into::into).collect()
 }
 
-fn read_group(group: DescribedGroup) -> Result<GroupDescription, ClientError> {
+fn read_group(group: &DescribedGroup) -> Result<GroupDescription, ClientError> {
     let group_id = group.group_id.to_string();
     let what = || format!("group `{group_id}`");
     let message = group.error_message.as_ref().map(Str::as_str);

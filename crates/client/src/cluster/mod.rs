@@ -110,11 +110,6 @@ impl Cluster {
         self.inner.random.next_u64()
     }
 
-    /// Sixteen random bytes.
-    pub(crate) fn random16(&self) -> [u8; 16] {
-        self.inner.random.bytes16()
-    }
-
     /// The retries of a call named `what` that may take `within`.
     pub(crate) fn retry(&self, what: impl Into<String>, within: Duration) -> Retry {
         Retry::new(what.into(), within, self.backoff(), self.random())

@@ -143,10 +143,10 @@ async fn write_all(
     mut queue: mpsc::Receiver<Outgoing>,
 ) -> ConnectionError {
     while let Some(outgoing) = queue.recv().await {
-        if let Some(waiting) = outgoing.waiting {
-            if !shared.expect(waiting) {
-                return shared.why_closed();
-            }
+        if let Some(waiting) = outgoing.waiting
+            && !shared.expect(waiting)
+        {
+            return shared.why_closed();
         }
         if let Err(error) = stream.write_all(&outgoing.frame).await {
             return shared.closed_by(error);

@@ -63,7 +63,6 @@ impl Shared {
 /// The consumer's end of a membership. Dropping it leaves the group.
 #[derive(Debug)]
 pub(super) struct Membership {
-    pub(super) group: String,
     shared: Arc<Shared>,
     events: mpsc::UnboundedReceiver<GroupEvent>,
     task: Option<JoinHandle<()>>,
@@ -87,9 +86,9 @@ impl Membership {
         });
         // Few are ever queued: the task waits for the answer to most of them.
         let (sender, events) = mpsc::unbounded_channel();
-        let task = MemberTask::new(cluster, config.clone(), group.clone(), shared.clone(), sender);
+        let task = MemberTask::new(cluster, config.clone(), group, shared.clone(), sender);
         let task = Some(spawn(task.run()));
-        Self { group, shared, events, task }
+        Self { shared, events, task }
     }
 
     /// The next thing that the group asks.

@@ -200,7 +200,7 @@ impl Consumer {
                     }
                 }
                 // The membership may be gone meanwhile; then nobody waits.
-                drop(done.send(()));
+                let _ = done.send(());
                 Ok(())
             }
         }
@@ -335,7 +335,7 @@ impl Consumer {
 
     fn on_event(&mut self, event: Event) -> Result<(), ConsumeError> {
         match event {
-            Event::Fetched(node, plan, fetched) => self.on_fetched(node, plan, fetched),
+            Event::Fetched(node, plan, fetched) => self.on_fetched(node, &plan, fetched),
             Event::Resolved(resolved) => self.on_resolved(resolved),
             Event::Committed(offsets, committed) => {
                 self.polling.committing = false;
@@ -398,15 +398,15 @@ impl Consumer {
     fn on_fetched(
         &mut self,
         node: NodeId,
-        plan: FetchPlan,
+        plan: &FetchPlan,
         fetched: Result<FetchResponse, ClientError>,
     ) -> Result<(), ConsumeError> {
         self.polling.busy.remove(&node);
         for asked in &plan.asked {
-            if let Some(held) = self.positions.get_mut(&asked.partition) {
-                if held.version == asked.version {
-                    held.fetching = false;
-                }
+            if let Some(held) = self.positions.get_mut(&asked.partition)
+                && held.version == asked.version
+            {
+                held.fetching = false;
             }
         }
         let checked = fetched.and_then(|response| {

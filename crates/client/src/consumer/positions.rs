@@ -128,10 +128,6 @@ impl Positions {
         self.partitions.iter()
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&TopicPartition, &mut Partition)> {
-        self.partitions.iter_mut()
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.partitions.is_empty()
     }

@@ -102,19 +102,22 @@ fn spec_for(
     lack: &Lacking,
 ) -> Result<OffsetSpec, ConsumeError> {
     let partition = lack.partition.clone();
-    Ok(match (lack.missing, config.offset_reset) {
-        (Missing::Beginning, _) => OffsetSpec::Earliest,
-        (Missing::End, _) => OffsetSpec::Latest,
-        (_, OffsetReset::Earliest) => OffsetSpec::Earliest,
-        (_, OffsetReset::Latest) => OffsetSpec::Latest,
-        (_, OffsetReset::ByDuration(span)) => {
+    let policy = match lack.missing {
+        Missing::Beginning => OffsetReset::Earliest,
+        Missing::End => OffsetReset::Latest,
+        Missing::Committed | Missing::Reset { .. } => config.offset_reset,
+    };
+    Ok(match (policy, lack.missing) {
+        (OffsetReset::Earliest, _) => OffsetSpec::Earliest,
+        (OffsetReset::Latest, _) => OffsetSpec::Latest,
+        (OffsetReset::ByDuration(span), _) => {
             let span_ms = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
             let from = cluster.now_ms().0.saturating_sub(span_ms).max(0);
             OffsetSpec::At(TimestampMs(from))
         }
-        (Missing::Reset { gone: Some(offset) }, OffsetReset::None) => {
+        (OffsetReset::None, Missing::Reset { gone: Some(offset) }) => {
             return Err(ConsumeError::OffsetOutOfRange { partition, offset });
         }
-        (_, OffsetReset::None) => return Err(ConsumeError::NoCommittedOffset { partition }),
+        (OffsetReset::None, _) => return Err(ConsumeError::NoCommittedOffset { partition }),
     })
 }

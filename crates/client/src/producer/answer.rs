@@ -81,7 +81,7 @@ fn of_failure(sent: &Sent, error: &ClientError) -> Verdict {
         return Verdict::Retry { error: error.clone(), refresh: true };
     }
     let partition = sent.partition.clone();
-    Verdict::Failed(ProduceError::Send { partition, source: error.clone() })
+    Verdict::Failed(ProduceError::Send { partition, source: Box::new(error.clone()) })
 }
 
 fn of_partition(sent: &Sent, answer: &PartitionProduceResponse) -> Verdict {
@@ -96,7 +96,7 @@ fn of_partition(sent: &Sent, answer: &PartitionProduceResponse) -> Verdict {
     };
     let Some(code) = error.code() else {
         let partition = sent.partition.clone();
-        return Verdict::Failed(ProduceError::Send { partition, source: error });
+        return Verdict::Failed(ProduceError::Send { partition, source: Box::new(error) });
     };
     match code {
         // The broker has it already: an earlier answer was lost.

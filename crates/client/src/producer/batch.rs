@@ -16,7 +16,7 @@ use crate::ClientError;
 /// Records of one partition that travel together.
 #[derive(Debug)]
 pub(super) struct Batch {
-    builder: BatchBuilder,
+    builder: Box<BatchBuilder>,
     promise: Arc<Promise>,
     /// Place of the first record in the promise: not 0 for the later parts of a split batch.
     first_place: u32,
@@ -49,7 +49,7 @@ impl Queued for Batch {
 
 impl Batch {
     pub(super) const fn new(
-        builder: BatchBuilder,
+        builder: Box<BatchBuilder>,
         promise: Arc<Promise>,
         serial: u64,
         created: Instant,
@@ -93,11 +93,6 @@ impl Batch {
         Ok(Some(self.promise.add(timestamp)))
     }
 
-    /// Closes it for further records.
-    pub(super) const fn close(&mut self) {
-        self.full = true;
-    }
-
     /// The bytes to send under `numbered`; built once unless the number changed.
     pub(super) fn bytes(&mut self, numbered: Numbered) -> Result<Bytes, ProduceError> {
         if let Some((_, bytes)) = self.built.as_ref().filter(|(built, _)| *built == numbered) {
@@ -131,7 +126,7 @@ impl Batch {
     }
 
     /// Tells everyone who waits, and gives the builder back for the next batch.
-    pub(super) fn complete(self, outcome: Outcome) -> BatchBuilder {
+    pub(super) fn complete(self, outcome: Outcome) -> Box<BatchBuilder> {
         let count = self.builder.count().unsigned_abs();
         self.promise.complete(self.first_place..self.first_place + count, outcome);
         self.builder
@@ -139,23 +134,23 @@ impl Batch {
 
     /// Two batches with half of the records each, for a broker that finds the whole too large. `None` when there
     /// is only one record.
-    pub(super) fn split(mut self, options: BatchOptions) -> Result<Vec<Self>, Self> {
+    pub(super) fn split(mut self, options: BatchOptions) -> Result<Vec<Self>, Box<Self>> {
         if self.builder.count() < 2 {
-            return Err(self);
+            return Err(Box::new(self));
         }
         let plain = BatchOptions { codec: millstream_records::Codec::default(), ..options };
         *self.builder.options_mut() = plain;
-        let Ok(bytes) = self.builder.build() else { return Err(self) };
+        let Ok(bytes) = self.builder.build() else { return Err(Box::new(self)) };
         let half = self.builder.count() / 2;
         match self.halves(&bytes, half, options) {
             Some(parts) => Ok(parts),
-            None => Err(self),
+            None => Err(Box::new(self)),
         }
     }
 
     /// Reads the records back out of `bytes` into two builders.
     fn halves(&self, bytes: &[u8], half: i32, options: BatchOptions) -> Option<Vec<Self>> {
-        let mut builders = [BatchBuilder::new(options), BatchBuilder::new(options)];
+        let mut builders = [(); 2].map(|()| Box::new(BatchBuilder::new(options)));
         let view = BatchView::parse(bytes).ok()?;
         let mut scratch = Scratch::new();
         for (place, record) in (0..).zip(view.records(&mut scratch).ok()?) {
@@ -192,7 +187,7 @@ mod tests {
 
     fn batch_of(records: u8) -> (Batch, Vec<Delivery>) {
         let promise = Promise::new(TopicPartition::new("t", 0));
-        let builder = BatchBuilder::new(BatchOptions::default());
+        let builder = Box::new(BatchBuilder::new(BatchOptions::default()));
         let mut batch = Batch::new(builder, promise, 0, Instant::now());
         let add = |n: u8| {
             let record =

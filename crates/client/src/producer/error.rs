@@ -64,14 +64,14 @@ pub enum ProduceError {
         records: Arc<[(u32, Option<Arc<str>>)]>,
     },
     /// `delivery.timeout.ms` passed. The record may have been appended.
-    #[error("{partition} did not acknowledge the record within {after:?}{}", last_failure(.last.as_ref()))]
+    #[error("{partition} did not acknowledge the record within {after:?}{}", last_failure(.last.as_deref()))]
     TimedOut {
         /// The partition.
         partition: TopicPartition,
         /// `delivery.timeout.ms`.
         after: Duration,
         /// What failed last.
-        last: Option<ClientError>,
+        last: Option<Box<ClientError>>,
     },
     /// The batch could not be built or sent for a reason that no retry mends.
     #[error("cannot send the batch to {partition}: {source}")]
@@ -79,7 +79,7 @@ pub enum ProduceError {
         /// The partition.
         partition: TopicPartition,
         /// What failed.
-        source: ClientError,
+        source: Box<ClientError>,
     },
     /// The batch could not be built.
     #[error("cannot build a batch: {0}")]
@@ -121,10 +121,11 @@ impl ProduceError {
     }
 
     /// Kafka's error code, where a broker gave one.
-    pub const fn code(&self) -> Option<ErrorCode> {
+    pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Refused { code, .. } => Some(*code),
-            Self::Metadata { source, .. } | Self::Send { source, .. } => source.code(),
+            Self::Metadata { source, .. } => source.code(),
+            Self::Send { source, .. } => source.code(),
             Self::TimedOut { last: Some(last), .. } => last.code(),
             _ => None,
         }

@@ -151,8 +151,7 @@ fn run(dice: &[u8], refuse_some: bool) {
         match dice.next().unwrap() % 8 {
             1 => queue.retry(numbered, batch, now),
             2 => {
-                let verdict = leader.produce(numbered, &batch.ids);
-                drop(verdict);
+                let _ = leader.produce(numbered, &batch.ids);
                 queue.retry(numbered, batch, now);
             }
             3 if refuse_some => {

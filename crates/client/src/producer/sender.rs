@@ -366,7 +366,7 @@ impl Sender {
                         });
                     }
                     Err(batch) => {
-                        sent.batch = batch;
+                        sent.batch = *batch;
                         self.fail(sent, error);
                     }
                 }
@@ -382,7 +382,7 @@ impl Sender {
             let failure = ProduceError::TimedOut {
                 partition: sent.partition.clone(),
                 after: config.delivery_timeout,
-                last: Some(error),
+                last: Some(Box::new(error)),
             };
             return self.fail(sent, failure);
         }
@@ -414,7 +414,7 @@ impl Sender {
             }
         }
         for (partition, batch) in expired {
-            let last = batch.last_error.clone();
+            let last = batch.last_error.clone().map(Box::new);
             let error = ProduceError::TimedOut { partition, after, last };
             self.complete(batch, Outcome::Failed(error));
         }

@@ -32,7 +32,9 @@ pub(super) struct State {
     /// Batches whose fate is open, by serial, with how many parts each has.
     live: BTreeMap<u64, usize>,
     serial: u64,
-    spare: Vec<BatchBuilder>,
+    /// Boxed, as batches move through queues and the builders are large.
+    #[allow(clippy::vec_box)]
+    spare: Vec<Box<BatchBuilder>>,
     batch_size: usize,
     pub(super) options: BatchOptions,
 }
@@ -86,18 +88,18 @@ impl State {
             .queues
             .entry(topic_partition.clone())
             .or_insert_with(|| PartitionQueue::new(self.identity));
-        if let Some(batch) = queue.filling() {
-            if let Some(delivery) = batch.append(record, timestamp, self.batch_size)? {
-                batch.reserved += size;
-                return Ok((delivery, super::queue::Queued::is_full(batch)));
-            }
+        if let Some(batch) = queue.filling()
+            && let Some(delivery) = batch.append(record, timestamp, self.batch_size)?
+        {
+            batch.reserved += size;
+            return Ok((delivery, super::queue::Queued::is_full(batch)));
         }
         let builder = match self.spare.pop() {
             Some(mut builder) => {
                 builder.reset(self.options);
                 builder
             }
-            None => BatchBuilder::new(self.options),
+            None => Box::new(BatchBuilder::new(self.options)),
         };
         let promise = Promise::new(topic_partition);
         let mut batch = Batch::new(builder, promise, self.serial, Instant::now());
@@ -120,7 +122,7 @@ impl State {
     }
 
     /// A batch is done; its builder serves again.
-    pub(super) fn done(&mut self, serial: u64, builder: BatchBuilder) {
+    pub(super) fn done(&mut self, serial: u64, builder: Box<BatchBuilder>) {
         if let Some(count) = self.live.get_mut(&serial) {
             *count -= 1;
             if *count == 0 {
