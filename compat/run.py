@@ -29,7 +29,7 @@ from clients.registry import CLIENTS, missing  # noqa: E402
 from harness.broker import Broker, BrokerDied  # noqa: E402
 from harness.scenarios import SCENARIOS  # noqa: E402
 
-CLIENT_LIMIT_S = 600.0
+CLIENT_LIMIT_S = 300.0
 # Kafka's own defaults but for the wait before a new group's first assignment (three seconds there).
 SETTINGS = {"group.initial.rebalance.delay.ms": "0"}
 STRICT = SETTINGS | {"auto.create.topics.enable": "false"}
@@ -75,6 +75,9 @@ def run_client(name: str, args: argparse.Namespace, brokers: dict[str, Broker]) 
                 run.version = message["version"]
             else:
                 run.outcomes[message["scenario"]] = message
+                if args.verbose:
+                    shown = f"{name} {message['scenario']} {message['status']}"
+                    print(shown, f"{message['seconds']:.1f} s", file=sys.stderr, flush=True)
         process.wait()
         guard.cancel()
         errors.seek(0)
@@ -139,6 +142,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--client", action="append", default=[], choices=list(CLIENTS))
     parser.add_argument("--only", action="append", default=[], help="a scenario's name")
     parser.add_argument("--jobs", type=int, default=3, help="clients at a time")
+    parser.add_argument("--verbose", action="store_true", help="a line a scenario as it ends")
     parser.add_argument("--keep", action="store_true", help="keep data directories and logs")
     args = parser.parse_args()
     unknown = set(args.only) - {each.name for each in SCENARIOS}

@@ -82,6 +82,8 @@ class PythonConsumer(Consumer):
 class PythonDriver(Driver):
     """A `KafkaAdminClient`, and a producer or consumer a call."""
 
+    null_header_values = False
+
     def __init__(self, bootstrap: str):
         super().__init__(bootstrap)
         self.admin = kafka.KafkaAdminClient(bootstrap_servers=bootstrap)

@@ -17,7 +17,7 @@ from typing import Callable
 from harness.batches import CODECS, stored_batches
 from harness.driver import Consumer, Driver, KafkaFailure, Record
 
-DEADLINE_S = 30.0
+DEADLINE_S = 20.0
 
 
 @dataclass

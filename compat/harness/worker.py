@@ -20,7 +20,7 @@ from clients.registry import driver_class
 from harness.driver import Driver
 from harness.scenarios import SCENARIOS, Context, Scenario
 
-LIMIT_S = 75.0
+LIMIT_S = 45.0
 
 
 def stacks() -> str:

@@ -24,6 +24,10 @@ function protocolError(error) {
 export function failure(error) {
   const found = protocolError(error)
   if (found) return { name: found.apiId, text: found.message }
+  // Metadata's error code does not get through; the client has a sentence of its own for it.
+  if (error.message.startsWith('Unknown topic ')) {
+    return { name: 'UNKNOWN_TOPIC_OR_PARTITION', text: error.message }
+  }
   return { name: error.code ?? error.name, text: error.message }
 }
 
