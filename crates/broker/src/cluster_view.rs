@@ -40,9 +40,11 @@ pub(crate) fn is_alive(image: &ClusterImage, id: NodeId) -> bool {
     image.broker(id).is_some_and(|broker| !broker.fenced)
 }
 
-/// The replicas of a partition that lie on brokers which are not there.
+/// The replicas of a partition that lie on brokers, or in log directories, which are not there.
 pub(crate) fn offline_replicas(image: &ClusterImage, partition: &Partition) -> Vec<i32> {
-    let gone = partition.replicas.iter().filter(|id| !is_alive(image, **id));
+    let is_there =
+        |id: NodeId| is_alive(image, id) && image.is_directory_online(id, partition);
+    let gone = partition.replicas.iter().filter(|id| !is_there(**id));
     gone.map(|id| id.get()).collect()
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Each chore is a task that wakes by its setting's interval and works on a thread that may wait for the disk.
 
+mod disks;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +16,9 @@ use crate::replica::Partition;
 
 /// How often `flush.ms` and rolled segments are looked at.
 const FLUSH_LOOK: Duration = Duration::from_secs(1);
+
+/// How often the log directories are looked at.
+const DISK_LOOK: Duration = Duration::from_secs(1);
 
 /// Starts every chore; each ends when `stop` turns true.
 pub(crate) fn start(broker: &Arc<Broker>, stop: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
@@ -28,12 +33,9 @@ pub(crate) fn start(broker: &Arc<Broker>, stop: &watch::Receiver<bool>) -> Vec<J
     let expiry = millis(i64::from(config.transactions.producer_id_expiration_check_interval_ms));
     let retention = millis(config.log.retention_check_interval_ms);
     vec![
-        every(broker, stop, checkpoint, |broker| {
-            let replicas = broker.replicas();
-            if let Err(failure) = replicas.logs().checkpoint(&replicas.states()) {
-                warn!(error = %failure, "checkpoints could not be written; a crash now means a longer start");
-            }
-        }),
+        every(broker, stop, checkpoint, disks::checkpoint),
+        every(broker, stop, DISK_LOOK, disks::probe),
+        disks::tell_places(broker, stop),
         every(broker, stop, FLUSH_LOOK, |broker| each(broker, flush)),
         every(broker, stop, expiry, |broker| {
             let now = broker.clock().now_ms();

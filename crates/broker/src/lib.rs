@@ -24,7 +24,8 @@ mod settings;
 mod start;
 mod storage;
 mod topic_rules;
+mod transactions;
 
 pub use authorizer::{AllowAll, Authorizer, Operation, Principal, Resource};
 pub use broker::{BoundListener, Broker};
-pub use start::{Running, StartError, start};
+pub use start::{Running, StartError, start, start_on};

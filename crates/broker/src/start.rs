@@ -13,7 +13,7 @@ use millstream_env::fs::{Fs, OsFs};
 use millstream_env::random::{OsRandom, Random};
 use millstream_env::{net, process, task};
 use millstream_log::{LogDirError, StorageError};
-use millstream_metadata::decide::{RegisterBroker, register_broker};
+use millstream_metadata::decide::{RegisterBroker, assign_directories, lead_anew, register_broker};
 use millstream_metadata::{ClusterImage, Endpoint, SupportedFeature};
 use millstream_quorum::{CommitError, OpenError};
 use tokio::sync::watch;
@@ -82,10 +82,17 @@ pub struct Running {
 /// # Errors
 /// [`StartError`], with what to do about it. Nothing is changed in a directory that is not this broker's.
 pub async fn start(config: BrokerConfig) -> Result<Running, StartError> {
+    start_on(config, OsFs::shared()).await
+}
+
+/// The same on another file system: one that fails on purpose, or is simulated.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn start_on(config: BrokerConfig, fs: Arc<dyn Fs>) -> Result<Running, StartError> {
     let files = process::raise_open_file_limit();
     let clock: Arc<dyn Clock> = SystemClock::new();
     let random: Arc<dyn Random> = OsRandom::new()?;
-    let fs = OsFs::shared();
     info!(open_files = files, "starting");
     let sockets = listen(&config).await?;
     let open = {
@@ -93,7 +100,7 @@ pub async fn start(config: BrokerConfig) -> Result<Running, StartError> {
         move || storage::open(&config, &fs, &clock, &random)
     };
     let opened = task::spawn_blocking(open).await.map_err(std::io::Error::other)??;
-    let Storage { identity, quorum, replicas, settings } = opened;
+    let Storage { identity, quorum, replicas, settings, unclean } = opened;
     quorum.add_listener(Arc::clone(&settings) as _);
     quorum.add_listener(Arc::clone(&replicas) as _);
     let broker = Broker::new(Parts {
@@ -109,8 +116,15 @@ pub async fn start(config: BrokerConfig) -> Result<Running, StartError> {
     broker.quorum().add_listener(Arc::clone(&follow) as _);
     follow.refresh(&broker.image());
     broker.groups().start_timers();
+    let follow = transactions::FollowMetadata::new(
+        Arc::clone(broker.transactions()),
+        Arc::clone(broker.replicas()),
+    );
+    broker.quorum().add_listener(Arc::clone(&follow) as _);
+    follow.refresh(&broker.image());
+    broker.transactions().start_timers();
     let listeners = bound(&sockets)?;
-    register(&broker, &config, &listeners).await?;
+    register(&broker, &config, &listeners, unclean).await?;
     let (stop, stopped) = watch::channel(false);
     let keeping = housekeeping::start(&broker, &stopped);
     let accepting = sockets
@@ -147,6 +161,7 @@ impl Running {
         stop.send_replace(true);
         // Members that wait in a rebalance are told to look for another coordinator.
         broker.groups().close_all();
+        broker.transactions().close_all();
         for task in accepting.into_iter().chain(keeping) {
             // A task that panicked has said so.
             drop(task.await);
@@ -221,6 +236,7 @@ async fn register(
     broker: &Arc<Broker>,
     config: &BrokerConfig,
     bound: &[BoundListener],
+    unclean: bool,
 ) -> Result<(), StartError> {
     let command = RegisterBroker {
         id: broker.node_id(),
@@ -228,11 +244,18 @@ async fn register(
         endpoints: endpoints(config, bound),
         features: supported_features(),
         rack: config.node.rack.clone(),
-        log_dirs: broker.directories().iter().map(|(_, id)| *id).collect(),
+        log_dirs: broker.replicas().logs().online_ids(),
         unfenced: true,
     };
+    let unassigned = broker.replicas().take_unassigned();
     let decide = move |image: &ClusterImage, turn: &millstream_quorum::Turn| {
-        register_broker(image, &command, turn.next_offset)
+        let mut decision = register_broker(image, &command, turn.next_offset)?;
+        if unclean {
+            decision.records.extend(lead_anew(image, command.id));
+        }
+        let places = assign_directories(image, command.id, &unassigned);
+        decision.records.extend(places.records);
+        Ok(decision)
     };
     broker.quorum().execute(decide).await?;
     Ok(())

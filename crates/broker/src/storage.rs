@@ -14,7 +14,7 @@ use millstream_env::random::Random;
 use millstream_log::{ClaimOptions, Claimed, LogDir, claim};
 use millstream_metadata::ClusterImage;
 use millstream_quorum::{Executor, Options, Quorum};
-use tracing::{error, warn};
+use tracing::error;
 
 use crate::replica::{Logs, Replicas};
 use crate::settings::Settings;
@@ -47,6 +47,8 @@ pub(crate) struct Storage {
     pub replicas: Arc<Replicas>,
     /// The settings, those that the metadata holds included.
     pub settings: Arc<Settings>,
+    /// Whether the broker was killed when it ran last: its logs may have lost what was not on disk.
+    pub unclean: bool,
 }
 
 /// Opens everything.
@@ -85,16 +87,15 @@ pub(crate) fn open(
     )?;
     let image = quorum.image();
     let settings = Settings::new(me, config.clone(), &image);
-    let logs = Arc::new(Logs::new(dirs, Arc::clone(clock), Arc::clone(random)));
-    let opened = logs.open_all(recovery_threads(config), &|partition| {
+    let absent = failed.into_iter().map(|(path, _)| path).collect();
+    let logs = Arc::new(Logs::new(dirs, absent, Arc::clone(clock), Arc::clone(random)));
+    let opened = logs.open_all(me, &image, recovery_threads(config), &|partition| {
         Arc::new(log_config(&image, &settings.current().load(), &partition.topic))
-    })?;
+    });
+    let unclean = opened.unclean;
     let replicas = Replicas::new(me, logs, settings.current());
-    let strays = replicas.host_all(&image, opened);
-    for partition in strays.keys() {
-        warn!(%partition, "a log that belongs to no topic is left alone; remove its directory if it is not wanted");
-    }
-    Ok(Storage { identity, quorum, replicas, settings })
+    replicas.host_all(&image, opened);
+    Ok(Storage { identity, quorum, replicas, settings, unclean })
 }
 
 fn log_config(

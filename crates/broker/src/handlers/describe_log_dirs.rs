@@ -43,7 +43,7 @@ fn describe(
             partition_size: i64::try_from(size).unwrap_or(i64::MAX),
             ..Default::default()
         };
-        if let Some(topics) = by_dir.get_mut(logs.dir_of(&path)) {
+        if let Some(topics) = logs.place_of(&path).and_then(|at| by_dir.get_mut(at)) {
             topics.entry(partition.name.topic.clone()).or_default().push(entry);
         }
     }
@@ -65,7 +65,12 @@ fn describe(
             is_cordoned: false,
         }
     });
-    results.collect()
+    let absent = logs.absent().iter().map(|path| DescribeLogDirsResult {
+        error_code: ErrorCode::KafkaStorageError.code(),
+        log_dir: path.to_string_lossy().as_ref().into(),
+        ..Default::default()
+    });
+    results.chain(absent).collect()
 }
 
 /// Null asks for everything.

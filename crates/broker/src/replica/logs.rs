@@ -1,31 +1,72 @@
 //! The log directories of this broker: opening what lies in them, making, deleting and closing logs, checkpoints.
 //!
-//! Key type: [`Logs`]. All calls wait for the disk and belong on a thread where that does no harm.
+//! Key type: [`Logs`]. All calls wait for the disk and belong on a thread where that does no harm. A directory whose disk
+//! fails goes offline for good, by itself: the others go on. What lies in a directory and belongs to no topic is
+//! never opened and never changed, but for its name where a new topic needs that.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use millstream_base::{Offset, TopicPartition, Uuid};
+use millstream_base::{NodeId, Offset, TimestampMs, TopicPartition, Uuid};
 use millstream_env::clock::Clock;
 use millstream_env::random::Random;
 use millstream_env::task;
 use millstream_log::{
-    CheckpointKind, Log, LogConfig, LogDir, OffsetCheckpoint, OpenOptions, RecoveryReport,
-    StorageError,
+    CheckpointKind, FoundPartition, Log, LogConfig, LogDir, OffsetCheckpoint, OpenOptions,
+    RecoveryReport, StorageError,
 };
-use parking_lot::Mutex;
+use millstream_metadata::ClusterImage;
 use tracing::{error, info, warn};
 
-/// The partition directory of the metadata log, which is not a replica.
-const METADATA_TOPIC: &str = "__cluster_metadata";
+/// One log directory.
+#[derive(Debug)]
+pub(crate) struct Dir {
+    dir: LogDir,
+    /// How many partitions lie in it.
+    held: AtomicUsize,
+    /// Why it is out of service.
+    offline: OnceLock<StorageError>,
+}
 
-/// The log directories, with how many partitions each holds.
+impl Dir {
+    fn new(dir: LogDir) -> Self {
+        Self { dir, held: AtomicUsize::new(0), offline: OnceLock::new() }
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Its id in metadata.
+    pub(crate) fn id(&self) -> Uuid {
+        self.dir.id()
+    }
+
+    /// Bytes that may still be written, and bytes in all.
+    pub(crate) fn space(&self) -> Result<(u64, u64), StorageError> {
+        match self.offline.get() {
+            Some(error) => Err(error.clone()),
+            None => self.dir.space(),
+        }
+    }
+
+    /// Whether it is in service.
+    pub(crate) fn is_online(&self) -> bool {
+        self.offline.get().is_none()
+    }
+}
+
+/// The log directories.
 #[derive(Debug)]
 pub(crate) struct Logs {
-    dirs: Vec<LogDir>,
-    held: Mutex<Vec<usize>>,
+    dirs: Vec<Dir>,
+    /// Directories that could not be used when the broker started.
+    absent: Vec<PathBuf>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
 }
@@ -45,94 +86,164 @@ pub(crate) struct LogState {
     pub high_watermark: Offset,
 }
 
+/// What was found at the start.
+#[derive(Debug, Default)]
+pub(crate) struct Opened {
+    /// The logs.
+    pub logs: HashMap<TopicPartition, Log>,
+    /// Partitions whose logs are there and cannot be opened.
+    pub failed: HashSet<TopicPartition>,
+    /// Whether a broker that used the directories before was killed or lost its power.
+    pub unclean: bool,
+}
+
+/// For a new log: where metadata wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Home {
+    /// In the directory of that id.
+    In(Uuid),
+    /// Where the fewest are.
+    Anywhere,
+}
+
 impl Logs {
-    /// Logs in `dirs`, which are open and locked.
-    pub(crate) fn new(dirs: Vec<LogDir>, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
-        let held = Mutex::new(vec![0; dirs.len()]);
-        Self { dirs, held, clock, random }
+    /// Logs in `dirs`, which are open and locked; `absent` are those that cannot be used.
+    pub(crate) fn new(
+        dirs: Vec<LogDir>,
+        absent: Vec<PathBuf>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        Self { dirs: dirs.into_iter().map(Dir::new).collect(), absent, clock, random }
     }
 
-    /// The directories.
-    pub(crate) fn dirs(&self) -> &[LogDir] {
+    /// The directories, those that went out of service since the start included.
+    pub(crate) fn dirs(&self) -> &[Dir] {
         &self.dirs
     }
 
-    /// Opens every log that lies in the directories, `threads` at a time in each.
-    pub(crate) fn open_all(
-        &self,
-        threads: usize,
-        config_of: &(dyn Fn(&TopicPartition) -> Arc<LogConfig> + Sync),
-    ) -> Result<HashMap<TopicPartition, Log>, StorageError> {
-        let now = self.clock.now_ms();
-        let mut opened = HashMap::new();
-        for (at, dir) in self.dirs.iter().enumerate() {
-            let mut found = dir.partitions()?;
-            found.retain(|found| &*found.partition.topic != METADATA_TOPIC);
-            if let Some(held) = self.held.lock().get_mut(at) {
-                *held = found.len();
-            }
-            for log in dir.open_logs(&found, threads, now, config_of)? {
-                match log.outcome {
-                    Ok((open, report)) => {
-                        tell(&log.partition, &report);
-                        opened.insert(log.partition, open);
-                    }
-                    Err(failure) => {
-                        error!(partition = %log.partition, error = %failure, "a log cannot be opened");
-                    }
-                }
-            }
-            for path in dir.deleted_partitions()? {
-                dir.remove_deleted(&path)?;
-            }
-        }
-        Ok(opened)
+    /// Directories that could not be used when the broker started.
+    pub(crate) fn absent(&self) -> &[PathBuf] {
+        &self.absent
     }
 
-    /// Makes an empty log in the directory that holds the fewest.
+    /// The ids of the directories in service.
+    pub(crate) fn online_ids(&self) -> Vec<Uuid> {
+        self.dirs.iter().filter(|dir| dir.is_online()).map(Dir::id).collect()
+    }
+
+    /// Whether a directory that was configured is out of service.
+    pub(crate) fn misses_some(&self) -> bool {
+        !self.absent.is_empty() || self.dirs.iter().any(|dir| !dir.is_online())
+    }
+
+    /// Opens every log in the directories that `image` gives to broker `me`, `threads` at a time in each directory.
+    pub(crate) fn open_all(
+        &self,
+        me: NodeId,
+        image: &ClusterImage,
+        threads: usize,
+        config_of: &(dyn Fn(&TopicPartition) -> Arc<LogConfig> + Sync),
+    ) -> Opened {
+        let now = self.clock.now_ms();
+        let open = |dir| open_dir(dir, me, image, threads, now, config_of);
+        let each: Vec<_> = std::thread::scope(|scope| {
+            let running: Vec<_> =
+                self.dirs.iter().map(|dir| scope.spawn(move || open(dir))).collect();
+            running.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
+        });
+        let mut all = Opened::default();
+        for (dir, opened) in self.dirs.iter().zip(each) {
+            match opened {
+                Ok(Ok(opened)) => all.take(dir, image, me, opened),
+                Ok(Err(failure)) => dir.fail(failure),
+                Err(_) => dir.fail(StorageError::Invalid {
+                    path: dir.path().to_owned(),
+                    problem: "opening its logs ended in a panic".to_owned(),
+                }),
+            }
+        }
+        all
+    }
+
+    /// Makes an empty log; tells in which directory.
     pub(crate) fn create(
         &self,
         partition: &TopicPartition,
         topic_id: Uuid,
+        home: Home,
         config: Arc<LogConfig>,
-    ) -> Result<Log, StorageError> {
-        let at = {
-            let mut held = self.held.lock();
-            let fewest = held.iter().enumerate().min_by_key(|(_, count)| **count);
-            let at = fewest.map_or(0, |(at, _)| at);
-            if let Some(count) = held.get_mut(at) {
-                *count += 1;
-            }
-            at
-        };
-        let Some(dir) = self.dirs.get(at) else {
-            let problem = "there is no log directory to put a partition in".to_owned();
-            return Err(StorageError::Invalid { path: PathBuf::new(), problem });
-        };
+    ) -> Result<(Log, Uuid), StorageError> {
+        let dir = self.place(partition, home)?;
         let options = OpenOptions {
             topic_id: Some(topic_id),
             now: self.clock.now_ms(),
             ..OpenOptions::default()
         };
-        let fs = Arc::clone(dir.fs());
+        self.set_stray_aside(dir, partition, topic_id)?;
+        let fs = Arc::clone(dir.dir.fs());
         let (log, _) = Log::open(fs, dir.path(), partition.clone(), config, &options)?;
-        Ok(log)
+        dir.held.fetch_add(1, Ordering::Relaxed);
+        Ok((log, dir.id()))
+    }
+
+    fn place(&self, partition: &TopicPartition, home: Home) -> Result<&Dir, StorageError> {
+        let mut online = self.dirs.iter().filter(|dir| dir.is_online());
+        let found = match home {
+            Home::In(id) => online.find(|dir| dir.id() == id),
+            Home::Anywhere => online.min_by_key(|dir| dir.held.load(Ordering::Relaxed)),
+        };
+        found.ok_or_else(|| {
+            let problem = match home {
+                Home::In(id) => {
+                    format!("its log lies in the log directory {id}, which is not in service")
+                }
+                Home::Anywhere => "no log directory is in service".to_owned(),
+            };
+            StorageError::Invalid { path: partition.to_string().into(), problem }
+        })
+    }
+
+    /// An earlier topic of this name may have left its directory, when the broker was killed before it removed it.
+    fn set_stray_aside(
+        &self,
+        dir: &Dir,
+        partition: &TopicPartition,
+        topic_id: Uuid,
+    ) -> Result<(), StorageError> {
+        let path = dir.path().join(partition.to_string());
+        let Some(found) = LogDir::topic_id_in(&**dir.dir.fs(), &path) else { return Ok(()) };
+        if found == topic_id {
+            return Ok(());
+        }
+        let hex: String = self.random.bytes16().iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut name = partition.to_string();
+        name.truncate(200);
+        let aside = dir.path().join(format!("{name}.{hex}-stray"));
+        warn!(%partition, topic_id = %found, to = %aside.display(),
+            "a directory of an earlier topic of this name is set aside; remove it if it is not wanted");
+        let renamed = dir.dir.fs().rename(&path, &aside);
+        renamed.map_err(|source| StorageError::Io {
+            what: "rename",
+            path,
+            source: Arc::new(source),
+        })
     }
 
     /// Takes a log out of service and has its files removed after `file.delete.delay.ms`.
     pub(crate) fn delete(self: &Arc<Self>, log: &mut Log) -> Result<(), StorageError> {
         let delay = u64::try_from(log.config().file_delete_delay_ms).unwrap_or_default();
-        let at = self.dir_of(&log.path());
+        let Some(at) = self.place_of(&log.path()) else { return Ok(()) };
         let path = log.rename_for_delete(Uuid::from_random(self.random.bytes16()))?;
-        if let Some(count) = self.held.lock().get_mut(at) {
-            *count = count.saturating_sub(1);
+        if let Some(dir) = self.dirs.get(at) {
+            dir.held.fetch_sub(1, Ordering::Relaxed);
         }
         let logs = Arc::clone(self);
         task::spawn(async move {
             task::sleep(Duration::from_millis(delay)).await;
             let remove = move || {
                 let dir = logs.dirs.get(at);
-                if let Some(Err(failure)) = dir.map(|dir| dir.remove_deleted(&path)) {
+                if let Some(Err(failure)) = dir.map(|dir| dir.dir.remove_deleted(&path)) {
                     warn!(error = %failure, "the files of a deleted partition are left behind");
                 }
             };
@@ -142,30 +253,187 @@ impl Logs {
         Ok(())
     }
 
-    /// The place in `dirs` of the directory that a log lies in.
-    pub(crate) fn dir_of(&self, log: &Path) -> usize {
-        self.dirs.iter().position(|dir| log.starts_with(dir.path())).unwrap_or_default()
+    /// The place in [`Logs::dirs`] of the directory that a log lies in.
+    pub(crate) fn place_of(&self, log: &Path) -> Option<usize> {
+        let parent = log.parent();
+        self.dirs.iter().position(|dir| parent == Some(dir.path()))
     }
 
-    /// Writes the checkpoints of all directories.
-    pub(crate) fn checkpoint(&self, states: &[LogState]) -> Result<(), StorageError> {
-        for (at, dir) in self.dirs.iter().enumerate() {
-            let here = || states.iter().filter(|state| self.dir_of(&state.path) == at);
-            let offsets = |of: fn(&LogState) -> Offset| -> OffsetCheckpoint {
-                here().map(|state| (state.partition.clone(), of(state))).collect()
-            };
-            let mut starts = offsets(|state| state.log_start);
-            starts.retain(|_, start| *start > Offset::ZERO);
-            dir.write_checkpoint(CheckpointKind::RecoveryPoint, &offsets(|s| s.recovery_point))?;
-            dir.write_checkpoint(CheckpointKind::LogStart, &starts)?;
-            dir.write_checkpoint(CheckpointKind::HighWatermark, &offsets(|s| s.high_watermark))?;
+    /// The directory that a log lies in.
+    pub(crate) fn dir_of(&self, log: &Path) -> Option<&Dir> {
+        self.place_of(log).and_then(|at| self.dirs.get(at))
+    }
+
+    /// Looks whether the directories are still there; those that just went are returned.
+    pub(crate) fn probe(&self) -> Vec<&Dir> {
+        let online = self.dirs.iter().filter(|dir| dir.is_online());
+        let failed = |dir: &&Dir| {
+            let failure = dir.dir.probe().err();
+            failure.map(|failure| dir.fail(failure)).is_some()
+        };
+        online.filter(failed).collect()
+    }
+
+    /// Writes the checkpoints of all directories in service. One that cannot be written goes out of service.
+    pub(crate) fn checkpoint(&self, states: &[LogState]) -> Vec<&Dir> {
+        let mut by_dir: Vec<Vec<&LogState>> = self.dirs.iter().map(|_| Vec::new()).collect();
+        for state in states {
+            if let Some(here) = self.place_of(&state.path).and_then(|at| by_dir.get_mut(at)) {
+                here.push(state);
+            }
+        }
+        let mut failed = Vec::new();
+        for (dir, here) in self.dirs.iter().zip(by_dir).filter(|(dir, _)| dir.is_online()) {
+            if let Err(failure) = dir.checkpoint(&here) {
+                warn!(error = %failure, "checkpoints could not be written; a crash now means a longer start");
+                if let Err(gone) = dir.dir.probe() {
+                    dir.fail(gone);
+                    failed.push(dir);
+                }
+            }
+        }
+        failed
+    }
+
+    /// Reads a checkpoint of every directory in service.
+    pub(crate) fn read_checkpoints(&self, kind: CheckpointKind) -> OffsetCheckpoint {
+        let mut all = OffsetCheckpoint::new();
+        for dir in self.dirs.iter().filter(|dir| dir.is_online()) {
+            match dir.dir.read_checkpoint(kind) {
+                Ok(offsets) => all.extend(offsets),
+                Err(failure) => warn!(error = %failure, "a checkpoint is not used"),
+            }
+        }
+        all
+    }
+
+    /// Writes one kind of checkpoint, to each directory the offsets of the logs that lie in it.
+    pub(crate) fn write_checkpoints(
+        &self,
+        kind: CheckpointKind,
+        offsets: impl Iterator<Item = (Arc<Path>, TopicPartition, Offset)>,
+    ) -> Result<(), StorageError> {
+        let mut by_dir: Vec<OffsetCheckpoint> =
+            self.dirs.iter().map(|_| Default::default()).collect();
+        for (path, partition, offset) in offsets {
+            if let Some(here) = self.place_of(&path).and_then(|at| by_dir.get_mut(at)) {
+                here.insert(partition, offset);
+            }
+        }
+        let online = self.dirs.iter().zip(by_dir).filter(|(dir, _)| dir.is_online());
+        for (dir, offsets) in online {
+            dir.dir.write_checkpoint(kind, &offsets)?;
         }
         Ok(())
     }
 
-    /// Leaves the markers of a clean stop: every log is closed and every checkpoint written.
-    pub(crate) fn mark_clean(&self) -> Result<(), StorageError> {
-        self.dirs.iter().try_for_each(|dir| dir.mark_clean(-1))
+    /// Leaves the marker of a clean stop in a directory: every log in it is closed and every checkpoint written.
+    pub(crate) fn mark_clean(&self, is_clean: impl Fn(&Dir) -> bool) {
+        for dir in self.dirs.iter().filter(|dir| dir.is_online() && is_clean(dir)) {
+            if let Err(failure) = dir.dir.mark_clean(-1) {
+                warn!(error = %failure, "the stop is not marked as clean; the next start will check the logs");
+            }
+        }
+    }
+}
+
+impl Dir {
+    fn fail(&self, failure: StorageError) {
+        error!(path = %self.path().display(), error = %failure,
+            "the log directory is out of service, with all partitions in it; the others go on");
+        // A second failure says nothing new.
+        let _ = self.offline.set(failure);
+    }
+
+    fn checkpoint(&self, here: &[&LogState]) -> Result<(), StorageError> {
+        let offsets = |of: fn(&LogState) -> Offset| -> OffsetCheckpoint {
+            here.iter().map(|state| (state.partition.clone(), of(state))).collect()
+        };
+        let mut starts = offsets(|state| state.log_start);
+        starts.retain(|_, start| *start > Offset::ZERO);
+        let write = |kind, offsets| self.dir.write_checkpoint(kind, &offsets);
+        write(CheckpointKind::RecoveryPoint, offsets(|s| s.recovery_point))?;
+        write(CheckpointKind::LogStart, starts)?;
+        write(CheckpointKind::HighWatermark, offsets(|s| s.high_watermark))
+    }
+}
+
+/// What opening one directory gave.
+#[derive(Default)]
+struct DirOpened {
+    logs: Vec<(TopicPartition, Log)>,
+    failed: Vec<TopicPartition>,
+    unclean: bool,
+}
+
+fn open_dir(
+    dir: &Dir,
+    me: NodeId,
+    image: &ClusterImage,
+    threads: usize,
+    now: TimestampMs,
+    config_of: &(dyn Fn(&TopicPartition) -> Arc<LogConfig> + Sync),
+) -> Result<DirOpened, StorageError> {
+    let mut found = dir.dir.partitions()?;
+    found.retain_mut(|found| belongs(image, me, found));
+    dir.held.store(found.len(), Ordering::Relaxed);
+    let mut opened = DirOpened::default();
+    opened.unclean = !dir.dir.was_clean() && !found.is_empty();
+    for log in dir.dir.open_logs(&found, threads, now, config_of)? {
+        match log.outcome {
+            Ok((open, report)) => {
+                tell(&log.partition, &report);
+                opened.logs.push((log.partition, open));
+            }
+            Err(failure) => {
+                error!(partition = %log.partition, error = %failure, "a log cannot be opened");
+                opened.failed.push(log.partition);
+            }
+        }
+    }
+    for path in dir.dir.deleted_partitions()? {
+        if let Err(failure) = dir.dir.remove_deleted(&path) {
+            warn!(error = %failure, "the files of a deleted partition are left behind");
+        }
+    }
+    Ok(opened)
+}
+
+/// Whether metadata gives this log to broker `me`. Its topic's id is filled in where a crash has lost it.
+fn belongs(image: &ClusterImage, me: NodeId, found: &mut FoundPartition) -> bool {
+    let TopicPartition { topic, partition } = &found.partition;
+    let known = image.topics.get(topic).and_then(|t| Some((t.id, t.partition(*partition)?)));
+    let ours = known.filter(|(_, partition)| partition.has_replica(me)).map(|(id, _)| id);
+    let belongs = ours.is_some() && found.topic_id.is_none_or(|id| Some(id) == ours);
+    if belongs {
+        found.topic_id = ours;
+    } else {
+        warn!(partition = %found.partition, path = %found.path.display(),
+            "a log that belongs to no topic is left alone; remove its directory if it is not wanted");
+    }
+    belongs
+}
+
+impl Opened {
+    fn take(&mut self, dir: &Dir, image: &ClusterImage, me: NodeId, opened: DirOpened) {
+        self.unclean |= opened.unclean;
+        for (partition, log) in opened.logs {
+            let Some(other) = self.logs.get(&partition) else {
+                self.logs.insert(partition, log);
+                continue;
+            };
+            let topic = image.topics.get(&partition.topic);
+            let assigned = topic.and_then(|t| t.partition(partition.partition)?.directory_of(me));
+            let (mine, others) = (log.path(), other.path());
+            let is_mine = assigned == Some(dir.id());
+            let (kept, left) = if is_mine { (&mine, &others) } else { (&others, &mine) };
+            error!(%partition, kept = %kept.display(), left = %left.display(),
+                "the partition lies in two log directories; the one that metadata does not name is left alone");
+            if is_mine {
+                self.logs.insert(partition, log);
+            }
+        }
+        self.failed.extend(opened.failed);
     }
 }
 

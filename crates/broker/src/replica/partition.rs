@@ -9,15 +9,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use millstream_base::{
-    ErrorCode, LeaderEpoch, NodeId, Offset, PartitionIndex, TimestampMs, TopicPartition, Uuid,
+    ErrorCode, LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerEpoch, TimestampMs,
+    TopicPartition, Uuid,
 };
 use millstream_config::TopicConfig;
-use millstream_log::{AppendError, FileRange, Log, LogConfig, ReadError, StorageError};
+use millstream_log::{
+    AbortedTxn, AppendError, FileRange, Log, LogConfig, ReadError, StorageError,
+};
 use millstream_partition::AppendOrigin;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::oneshot;
 
+use super::complaint::Complaint;
 use super::logs::LogState;
+use super::transactional::Verifying;
 use super::waiter::{FetchWaiter, Waiters};
 use crate::fetch::Wanted;
 
@@ -64,6 +69,10 @@ pub(crate) enum AppendFailure {
     NotLeader,
     #[error("{in_sync} in-sync replicas, min.insync.replicas is {required}")]
     NotEnoughReplicas { in_sync: usize, required: usize },
+    #[error("the transaction that the records belong to is over, or the partition is not part of it")]
+    NotInTransaction,
+    #[error("a marker of epoch {found} for a producer that is at epoch {current} already")]
+    StaleMarker { current: ProducerEpoch, found: ProducerEpoch },
     #[error(transparent)]
     Log(#[from] AppendError),
 }
@@ -74,6 +83,8 @@ impl AppendFailure {
         match self {
             Self::NotLeader => ErrorCode::NotLeaderOrFollower,
             Self::NotEnoughReplicas { .. } => ErrorCode::NotEnoughReplicas,
+            Self::NotInTransaction => ErrorCode::InvalidTxnState,
+            Self::StaleMarker { .. } => ErrorCode::InvalidProducerEpoch,
             Self::Log(error) => error.code(),
         }
     }
@@ -92,6 +103,8 @@ pub(crate) struct FetchRead {
     pub range: Option<FileRange>,
     /// Where the reader's log and this one part (KIP-595), when they do.
     pub diverging: Option<(LeaderEpoch, Offset)>,
+    /// The aborted transactions among the records; `None` for readers who do not care.
+    pub aborted: Option<Vec<AbortedTxn>>,
 }
 
 /// Why a fetch finds nothing.
@@ -126,9 +139,12 @@ pub(super) struct Inner {
     pub(super) log: Log,
     leadership: Leadership,
     high_watermark: Offset,
-    waiters: Waiters,
+    pub(super) waiters: Waiters,
     acks: Vec<AckWaiter>,
     pub(super) flushing: bool,
+    complaint: Complaint,
+    /// Producers whose first records of a transaction are being asked about.
+    pub(super) verifying: Verifying,
 }
 
 /// A partition that this broker hosts.
@@ -150,11 +166,12 @@ impl Partition {
         name: TopicPartition,
         topic_id: Uuid,
         me: NodeId,
-        log: Log,
+        mut log: Log,
         leadership: Leadership,
         config: TopicConfig,
     ) -> Arc<Self> {
         let high_watermark = log.end_offset();
+        log.on_high_watermark(high_watermark);
         let inner = Inner {
             log,
             leadership,
@@ -162,6 +179,8 @@ impl Partition {
             waiters: Waiters::default(),
             acks: Vec::new(),
             flushing: false,
+            complaint: Complaint::default(),
+            verifying: Verifying::default(),
         };
         Arc::new(Self {
             name,
@@ -208,6 +227,9 @@ impl Partition {
         let mut inner = self.inner.lock();
         if inner.leadership != leadership {
             inner.leadership = leadership;
+            if leadership.leader == self.me {
+                inner.log.begin_epoch(leadership.epoch);
+            }
             inner.waiters.wake_all();
         }
     }
@@ -231,6 +253,18 @@ impl Partition {
         now: TimestampMs,
     ) -> Result<Appended, AppendFailure> {
         let mut inner = self.inner.lock();
+        self.append_to(&mut inner, batches, origin, required_in_sync, now)
+    }
+
+    /// [`Self::append`] under the lock that the caller holds.
+    pub(super) fn append_to(
+        self: &Arc<Self>,
+        inner: &mut Inner,
+        batches: &mut [u8],
+        origin: AppendOrigin,
+        required_in_sync: Option<usize>,
+        now: TimestampMs,
+    ) -> Result<Appended, AppendFailure> {
         let Leadership { leader, epoch, in_sync } = inner.leadership;
         if leader != self.me || self.is_gone() {
             return Err(AppendFailure::NotLeader);
@@ -238,12 +272,14 @@ impl Partition {
         if let Some(required) = required_in_sync.filter(|required| in_sync < *required) {
             return Err(AppendFailure::NotEnoughReplicas { in_sync, required });
         }
-        let appended = inner.log.append(batches, epoch, origin, now)?;
+        let appended = inner.log.append(batches, epoch, origin, now);
+        inner.complaint.note(&self.name, &appended, now);
+        let appended = appended?;
         let end = inner.log.end_offset();
         let durable = if appended.flush_due || (appended.duplicate && inner.flushing) {
             let (tell, durable) = oneshot::channel();
             inner.acks.push(AckWaiter { up_to: end, tell });
-            super::flush::start(self, &mut inner);
+            super::flush::start(self, inner);
             Some(durable)
         } else {
             if !inner.flushing {
@@ -283,6 +319,9 @@ impl Partition {
         };
         // Looking up the place may touch index files: not under the lock.
         found.range = plan.resolve()?.range;
+        if isolation == Isolation::ReadCommitted {
+            found.aborted = Some(self.aborted(wanted.offset, &found)?);
+        }
         Ok(found)
     }
 
@@ -303,6 +342,9 @@ impl Partition {
         }
         if self.is_gone() {
             return Err(FetchRefused::Fenced(ErrorCode::UnknownTopicOrPartition));
+        }
+        if inner.log.offline_reason().is_some() {
+            return Err(FetchRefused::Fenced(ErrorCode::KafkaStorageError));
         }
         if leader != self.me {
             return Err(FetchRefused::Fenced(ErrorCode::NotLeaderOrFollower));
@@ -393,6 +435,7 @@ impl Inner {
             log_start: self.log.log_start_offset(),
             range: None,
             diverging: None,
+            aborted: None,
         }
     }
 
@@ -401,6 +444,7 @@ impl Inner {
         debug_assert!(end >= self.high_watermark, "the high watermark only grows");
         if end > self.high_watermark {
             self.high_watermark = end;
+            self.log.on_high_watermark(end);
             self.waiters.readable(i64::try_from(bytes).unwrap_or(i64::MAX));
         }
     }

@@ -4,21 +4,23 @@
 //! can be written already. Invariant: a partition is in the map exactly while its log is open.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use millstream_base::{ErrorCode, NodeId, PartitionIndex, TopicPartition, Uuid};
 use millstream_config::{BrokerConfig, TopicConfig};
 use millstream_log::{Log, LogConfig, StorageError};
+use millstream_metadata::decide::is_reserved_directory;
 use millstream_metadata::{
     ClusterImage, ConfigResource, ConfigResourceType, ImageDelta, Partition as PartitionImage,
     Topic,
 };
 use millstream_quorum::ImageListener;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tracing::{error, info, warn};
 
-use super::logs::{LogState, Logs};
+use super::logs::{Dir, Home, LogState, Logs, Opened};
 use super::partition::{Leadership, Partition};
 use crate::topic_rules;
 
@@ -48,6 +50,18 @@ enum Slot {
     Failed,
 }
 
+/// What lies on disk of a partition that is to be hosted.
+enum Found {
+    /// Its log.
+    Log(Box<Log>),
+    /// Its log, which cannot be opened.
+    Damaged,
+    /// Nothing, although it is not new.
+    Nothing,
+    /// Nothing, as it should be.
+    New,
+}
+
 #[derive(Debug, Default)]
 struct Topics {
     by_name: HashMap<Arc<str>, Arc<Hosted>>,
@@ -61,6 +75,8 @@ pub(crate) struct Replicas {
     topics: RwLock<Topics>,
     logs: Arc<Logs>,
     config: Arc<ArcSwap<BrokerConfig>>,
+    /// Where replicas lie that metadata does not know, to be told: topic, partition, directory.
+    unassigned: Mutex<Vec<(Uuid, PartitionIndex, Uuid)>>,
 }
 
 impl Replicas {
@@ -70,7 +86,8 @@ impl Replicas {
         logs: Arc<Logs>,
         config: Arc<ArcSwap<BrokerConfig>>,
     ) -> Arc<Self> {
-        Arc::new(Self { me, topics: RwLock::default(), logs, config })
+        let (topics, unassigned) = (RwLock::default(), Mutex::default());
+        Arc::new(Self { me, topics, logs, config, unassigned })
     }
 
     /// Finds a partition by its topic's name.
@@ -100,20 +117,19 @@ impl Replicas {
         &self.logs
     }
 
-    /// Hosts everything that `image` gives to this broker, out of the `opened` logs or new ones. Logs that nobody
-    /// asked for are returned.
-    pub(crate) fn host_all(
-        &self,
-        image: &ClusterImage,
-        mut opened: HashMap<TopicPartition, Log>,
-    ) -> HashMap<TopicPartition, Log> {
+    /// Hosts everything that `image` gives to this broker, out of the `opened` logs or new ones.
+    pub(crate) fn host_all(&self, image: &ClusterImage, mut opened: Opened) {
         for topic in image.topics.iter() {
             for (index, partition) in topic.partitions.iter() {
-                let log = opened.remove(&TopicPartition::new(Arc::clone(&topic.name), *index));
-                self.host(image, topic, *index, partition, log);
+                let name = TopicPartition::new(Arc::clone(&topic.name), *index);
+                let found = match opened.logs.remove(&name) {
+                    Some(log) => Found::Log(Box::new(log)),
+                    None if opened.failed.contains(&name) => Found::Damaged,
+                    None => Found::Nothing,
+                };
+                self.host(image, topic, *index, partition, found);
             }
         }
-        opened
     }
 
     fn host(
@@ -122,19 +138,19 @@ impl Replicas {
         topic: &Topic,
         index: PartitionIndex,
         partition: &PartitionImage,
-        log: Option<Log>,
+        found: Found,
     ) {
-        let slot = if partition.has_replica(self.me) {
-            match self.open(image, topic, index, partition, log) {
+        let slot = match found {
+            _ if !partition.has_replica(self.me) => Slot::Elsewhere,
+            Found::Damaged => Slot::Failed,
+            found => match self.open(image, topic, index, partition, found) {
                 Ok(partition) => Slot::Here(partition),
                 Err(failure) => {
                     error!(topic = %topic.name, partition = %index, error = %failure,
                         "the partition's log cannot be opened; it is offline");
                     Slot::Failed
                 }
-            }
-        } else {
-            Slot::Elsewhere
+            },
         };
         self.place(topic, index, slot);
     }
@@ -145,23 +161,77 @@ impl Replicas {
         topic: &Topic,
         index: PartitionIndex,
         partition: &PartitionImage,
-        log: Option<Log>,
+        found: Found,
     ) -> Result<Arc<Partition>, StorageError> {
         let name = TopicPartition::new(Arc::clone(&topic.name), index);
         let config = self.topic_config(image, &topic.name);
         let log_config = Arc::new(self.log_config(&config));
-        let mut log = match log {
-            Some(mut log) => {
+        let assigned = partition.directory_of(self.me).unwrap_or(Uuid::ZERO);
+        let is_new = matches!(found, Found::New);
+        let (mut log, directory) = match found {
+            Found::Log(mut log) => {
                 log.set_config(log_config);
-                log
+                let dir = self.logs.dir_of(&log.path()).map_or(assigned, Dir::id);
+                (*log, dir)
             }
-            None => self.logs.create(&name, topic.id, log_config)?,
+            _ => {
+                let home = self.home(&name, assigned, is_new)?;
+                self.logs.create(&name, topic.id, home, log_config)?
+            }
         };
+        if directory != assigned {
+            self.unassigned.lock().push((topic.id, index, directory));
+        }
         let leadership = leadership(partition);
         if leadership.leader == self.me {
             log.begin_epoch(leadership.epoch);
         }
         Ok(Partition::new(name, topic.id, self.me, log, leadership, config))
+    }
+
+    /// Where a log is to be made that was not found. A log that may lie on a disk which is not there is not made
+    /// anew: its records would be gone for good.
+    fn home(
+        &self,
+        name: &TopicPartition,
+        assigned: Uuid,
+        is_new: bool,
+    ) -> Result<Home, StorageError> {
+        if !is_reserved_directory(assigned) {
+            return Ok(Home::In(assigned));
+        }
+        if !is_new && self.logs.misses_some() {
+            let problem = "was not found, and may lie in a log directory that is not in service";
+            let path = name.to_string().into();
+            return Err(StorageError::Invalid { path, problem: problem.to_owned() });
+        }
+        Ok(Home::Anywhere)
+    }
+
+    /// What metadata is to be told of: topic, partition, directory. Each is told once.
+    pub(crate) fn take_unassigned(&self) -> Vec<(Uuid, PartitionIndex, Uuid)> {
+        std::mem::take(&mut *self.unassigned.lock())
+    }
+
+    /// Whether [`Replicas::take_unassigned`] has something to tell.
+    pub(crate) fn has_unassigned(&self) -> bool {
+        !self.unassigned.lock().is_empty()
+    }
+
+    /// Takes all partitions in `dir`, which went out of service, offline.
+    pub(crate) fn fail_dir(&self, dir: &Dir) {
+        let hosted: Vec<_> = self.topics.read().by_id.values().cloned().collect();
+        for hosted in hosted {
+            for partition in hosted.here() {
+                let lies_there = |log: &mut Log| log.path().parent() == Some(dir.path());
+                if !partition.with_log(lies_there) {
+                    continue;
+                }
+                partition.with_log(|log| log.go_offline("its log directory is out of service"));
+                hosted.fail(&partition);
+                partition.retire();
+            }
+        }
     }
 
     fn place(&self, topic: &Topic, index: PartitionIndex, slot: Slot) {
@@ -223,7 +293,9 @@ impl Replicas {
         let Some(partition) = topic.partition(index) else { return };
         match self.by_id(topic.id, index) {
             Lookup::Here(hosted) => hosted.lead(leadership(partition)),
-            Lookup::Refused(_) => self.host(image, topic, index, partition, None),
+            // A log that failed stays so until the broker starts again.
+            Lookup::Refused(ErrorCode::KafkaStorageError) => {}
+            Lookup::Refused(_) => self.host(image, topic, index, partition, Found::New),
         }
     }
 
@@ -256,22 +328,18 @@ impl Replicas {
 
     /// Stops serving and closes every log, so that the next start needs no recovery.
     pub(crate) fn close(&self) {
-        let mut clean = true;
+        let mut unclean = Vec::new();
         for partition in self.all() {
             partition.retire();
             if let Err(failure) = partition.with_log(Log::close) {
                 warn!(partition = %partition.name, error = %failure,
                     "the log could not be closed; the next start will check it");
-                clean = false;
+                unclean.extend(partition.with_log(|log| log.path().parent().map(Path::to_owned)));
             }
         }
-        let marked = self.logs.checkpoint(&self.states()).and_then(|()| match clean {
-            true => self.logs.mark_clean(),
-            false => Ok(()),
-        });
-        if let Err(failure) = marked {
-            warn!(error = %failure, "the stop is not marked as clean; the next start will check the logs");
-        }
+        let failed = self.logs.checkpoint(&self.states());
+        drop(failed);
+        self.logs.mark_clean(|dir| !unclean.iter().any(|path| path == dir.path()));
     }
 }
 
@@ -283,6 +351,13 @@ impl Hosted {
             Some(Slot::Elsewhere) => Lookup::Refused(ErrorCode::NotLeaderOrFollower),
             Some(Slot::Failed) => Lookup::Refused(ErrorCode::KafkaStorageError),
             None => Lookup::Refused(ErrorCode::UnknownTopicOrPartition),
+        }
+    }
+
+    fn fail(&self, partition: &Arc<Partition>) {
+        let Ok(at) = usize::try_from(partition.index().get()) else { return };
+        if let Some(slot) = self.partitions.write().get_mut(at) {
+            *slot = Slot::Failed;
         }
     }
 

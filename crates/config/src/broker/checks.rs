@@ -77,9 +77,17 @@ fn voters(config: &BrokerConfig) -> Result<(), ConfigError> {
 fn log_dirs(config: &BrokerConfig) -> Result<(), ConfigError> {
     match config.log_dirs() {
         [] => conflict("`log.dirs` and `log.dir` are empty: name the directory of the logs"),
-        [one] if one.is_empty() => conflict("`log.dirs` is empty: name the directory of the logs"),
-        [_] => Ok(()),
-        _ => Err(not_yet(config, "log.dirs", parts::SEVERAL_DIRS, " or name one")),
+        dirs if dirs.iter().any(String::is_empty) => {
+            conflict("`log.dirs` has an empty name: name the directory of the logs")
+        }
+        dirs => {
+            let again =
+                dirs.iter().enumerate().find(|(at, dir)| dirs.iter().take(*at).any(|d| d == *dir));
+            match again {
+                Some((_, dir)) => conflict(format!("`log.dirs` names `{dir}` twice: name it once")),
+                None => Ok(()),
+            }
+        }
     }
 }
 

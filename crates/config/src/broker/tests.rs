@@ -159,8 +159,8 @@ fn what_cannot_act_yet_is_refused_by_name() {
         "`process.roles=broker` cannot act yet: Millstream has no quorum of several nodes. Leave it out or set it to broker,controller",
     );
     refused(
-        "log.dirs=a,b",
-        "`log.dirs=a,b` cannot act yet: Millstream has no support for several log directories. Leave it out or name one",
+        "log.dirs=a,b,a",
+        "`log.dirs` names `a` twice: name it once",
     );
     refused(
         "controller.quorum.voters=1@a:1,2@b:1",

@@ -88,5 +88,9 @@ view! {
         remove_expired_interval_ms: i32 = "transaction.remove.expired.transaction.cleanup.interval.ms",
         state_num_partitions: i32 = "transaction.state.log.num.partitions",
         state_segment_bytes: i32 = "transaction.state.log.segment.bytes",
+        state_load_buffer_size: i32 = "transaction.state.log.load.buffer.size",
+        partition_verification_enable: bool = "transaction.partition.verification.enable",
+        add_partitions_retry_backoff_ms: i32 = "add.partitions.to.txn.retry.backoff.ms",
+        add_partitions_retry_backoff_max_ms: i32 = "add.partitions.to.txn.retry.backoff.max.ms",
     }
 }

@@ -42,10 +42,10 @@ settings! {
         "What becomes of old segments: deleted, compacted, both, or kept when empty.";
     List "log.dir" = "data", Valid::Any, High, ReadOnly, Status::Acts,
         "Directory of the logs where `log.dirs` is not set. Kafka's own default is below the system's temporary directory.";
-    Long "log.dir.failure.timeout.ms" = "30000", Valid::AtLeast(1), Low, ReadOnly, Status::Idle(parts::SEVERAL_DIRS),
+    Long "log.dir.failure.timeout.ms" = "30000", Valid::AtLeast(1), Low, ReadOnly, Status::NoMeaning,
         "How long a broker whose log directory failed waits for the controller to know.";
     List "log.dirs" = null, Valid::Any, High, ReadOnly, Status::Acts,
-        "Directories of the logs. One, until several are supported.";
+        "Directories of the logs; a new partition goes where the fewest are. One that fails leaves the others alone.";
     Long "log.flush.interval.messages" = "9223372036854775807", Valid::AtLeast(1), High, ClusterWide, Status::Acts,
         "A log is forced to disk after this many records.";
     Long "log.flush.interval.ms" = null, Valid::Any, High, ClusterWide, Status::Acts,

@@ -22,7 +22,7 @@ settings! {
         "Threads that move logs between directories.";
     Int "num.replica.fetchers" = "1", Valid::AtLeast(1), High, ClusterWide, Status::Idle(parts::REPLICATION),
         "Connections over which a follower fetches from each leader.";
-    Long "replica.alter.log.dirs.io.max.bytes.per.second" = "9223372036854775807", Valid::AtLeast(0), Medium, ClusterWide, Status::NotYet(parts::SEVERAL_DIRS),
+    Long "replica.alter.log.dirs.io.max.bytes.per.second" = "9223372036854775807", Valid::AtLeast(0), Medium, ClusterWide, Status::NotYet(parts::MOVING_LOGS),
         "Most bytes that moves between log directories read and write in a second.";
     Int "replica.fetch.backoff.ms" = "1000", Valid::AtLeast(0), Medium, ReadOnly, Status::Idle(parts::REPLICATION),
         "Wait of a follower after a fetch that failed.";

@@ -175,6 +175,9 @@ pub fn claim(
     for candidate in candidates {
         claimed.admit(fs, random, candidate)?;
     }
+    if claimed.dirs.is_empty() && !claimed.failed.is_empty() {
+        return Err(claimed.failed.swap_remove(0).1);
+    }
     Ok(claimed)
 }
 

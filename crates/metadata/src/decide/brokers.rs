@@ -10,9 +10,10 @@ use millstream_wire::stored::{
     UnregisterBrokerRecord,
 };
 
-use super::partitions::{elect_leaders_for, leave_partitions};
+use super::directories::{is_in, leave_directories};
+use super::partitions::{elect_leaders_for, elect_leaders_where, leave_partitions};
 use super::{Decision, Refusal};
-use crate::image::{ClusterImage, Endpoint, SupportedFeature};
+use crate::image::{ClusterImage, Endpoint, METADATA_VERSION, SupportedFeature};
 use crate::record::MetadataRecord;
 use crate::snapshot::text;
 
@@ -86,16 +87,22 @@ pub fn register_broker(
     };
     let mut records = vec![MetadataRecord::RegisterBroker(record)];
     if command.unfenced {
-        records.extend(elect_leaders_for(image, command.id));
+        let (id, online) = (command.id, &command.log_dirs);
+        records.extend(elect_leaders_where(image, id, |p| is_in(p, id, online)));
+        if !online.is_empty() {
+            records.extend(leave_directories(image, id, online));
+        }
     } else if image.is_active(command.id) {
         records.extend(leave_partitions(image, command.id));
     }
     Ok(Decision { records, reply: Registered { epoch } })
 }
 
-/// A broker must be able to work at every finalized level.
+/// A broker must be able to work at every finalized level. One that is its own controller need only read the
+/// metadata: it tells its clients of no feature that it lacks, so that a directory of Kafka can be taken over.
 fn check_features(image: &ClusterImage, command: &RegisterBroker) -> Result<(), Refusal> {
-    for (name, level) in image.features.iter() {
+    let matters = |name: &str| !command.unfenced || name == METADATA_VERSION;
+    for (name, level) in image.features.iter().filter(|(name, _)| matters(name)) {
         let supported = command.features.iter().find(|f| f.name == *name);
         if !supported.is_some_and(|f| f.min <= *level && *level <= f.max) {
             let message = format!(

@@ -9,6 +9,7 @@ mod brokers;
 mod create_partitions;
 mod create_topics;
 mod delete_topics;
+mod directories;
 mod features;
 mod partitions;
 mod producer_ids;
@@ -26,6 +27,9 @@ pub use brokers::{
 pub use create_partitions::{CreatePartitions, MorePartitions};
 pub use create_topics::{CreateTopics, CreatedTopic, NewTopic};
 pub use delete_topics::{DeleteTopics, DeletedTopic, TopicRef};
+pub use directories::{
+    assign_directories, fail_directories, is_reserved_directory, lead_anew, leave_directories,
+};
 pub use features::{FeatureUpdate, UpdateFeatures, UpgradeType, bootstrap_features};
 pub use partitions::{PartitionUpdate, elect_leaders_for};
 pub use producer_ids::{PRODUCER_ID_BLOCK_LEN, ProducerIdBlock, allocate_producer_ids};

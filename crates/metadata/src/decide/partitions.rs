@@ -61,7 +61,7 @@ impl<'a> PartitionUpdate<'a> {
 }
 
 /// Every partition of the image with where it lies.
-fn all(image: &ClusterImage) -> impl Iterator<Item = (Uuid, PartitionIndex, &Partition)> {
+pub(super) fn all(image: &ClusterImage) -> impl Iterator<Item = (Uuid, PartitionIndex, &Partition)> {
     image.topics.iter().flat_map(|topic| {
         topic.partitions.iter().map(|(index, partition)| (topic.id, *index, partition.as_ref()))
     })
@@ -69,7 +69,16 @@ fn all(image: &ClusterImage) -> impl Iterator<Item = (Uuid, PartitionIndex, &Par
 
 /// Gives the partitions that have no leader, and `broker` in their ISR, to it or to an active replica before it.
 pub fn elect_leaders_for(image: &ClusterImage, broker: NodeId) -> Vec<MetadataRecord> {
-    let leaderless = |p: &Partition| p.leader.is_none() && p.isr.contains(&broker);
+    elect_leaders_where(image, broker, |p| image.is_directory_online(broker, p))
+}
+
+/// The same for those partitions alone whose replica on `broker` `is_there`.
+pub(super) fn elect_leaders_where(
+    image: &ClusterImage,
+    broker: NodeId,
+    is_there: impl Fn(&Partition) -> bool,
+) -> Vec<MetadataRecord> {
+    let leaderless = |p: &Partition| p.leader.is_none() && p.isr.contains(&broker) && is_there(p);
     let elect = |(id, index, partition)| {
         let mut update = PartitionUpdate::new(id, index, partition);
         update.elect(|candidate| candidate == broker || image.is_active(candidate));

@@ -287,8 +287,12 @@ fn features_move_only_where_everyone_can_follow() {
     assert!(matches!(&bootstrap[0], MetadataRecord::FeatureLevel(f) if f.name == METADATA_VERSION));
     let mut able = broker(0);
     able.features.push(SupportedFeature { name: "group.version".into(), min: 0, max: 1 });
-    let refused = register_broker(&image, &broker(1), Offset(1)).unwrap_err();
+    let distant = RegisterBroker { unfenced: false, ..broker(1) };
+    let refused = register_broker(&image, &distant, Offset(1)).unwrap_err();
     assert_eq!(refused.code, ErrorCode::UnsupportedVersion);
+    assert!(register_broker(&image, &broker(1), Offset(1)).is_ok(), "its own controller");
+    let old = RegisterBroker { features: Vec::new(), ..broker(1) };
+    assert!(register_broker(&image, &old, Offset(1)).is_err(), "it cannot read the metadata");
     let registered = register_broker(&image, &able, Offset(1)).unwrap();
     let image = replay(&image, &registered.records).0;
     let check = |name: &str, level, upgrade_type, expected| {
@@ -306,4 +310,49 @@ fn features_move_only_where_everyone_can_follow() {
     check("group.version", 0, UpgradeType::Upgrade, E::InvalidUpdateVersion);
     check("group.version", 2, UpgradeType::SafeDowngrade, E::InvalidUpdateVersion);
     check("no.such", 1, UpgradeType::Upgrade, E::InvalidUpdateVersion);
+}
+
+#[test]
+fn a_failed_directory_takes_the_lead_away_until_it_is_back() {
+    let (a, b) = (Uuid([11; 16]), Uuid([12; 16]));
+    let image = cluster(1);
+    let register = |image: &ClusterImage, dirs: &[Uuid]| {
+        let known = image.broker(NodeId(0)).unwrap();
+        let command = RegisterBroker {
+            id: NodeId(0),
+            incarnation_id: Uuid([1; 16]),
+            endpoints: known.endpoints.clone(),
+            features: known.features.clone(),
+            rack: None,
+            log_dirs: dirs.to_vec(),
+            unfenced: true,
+        };
+        replay(image, &register_broker(image, &command, Offset(99)).unwrap().records).0
+    };
+    let image = register(&image, &[a, b]);
+    let made = create(vec![topic("two", 2, 1)]).decide(&image, &config());
+    let image = replay(&image, &made.records).0;
+    let id = image.topics.get("two").unwrap().id;
+    let place = |index, dir| (id, PartitionIndex(index), dir);
+    let noted = assign_directories(&image, NodeId(0), &[place(0, a), place(1, b), place(9, b)]);
+    let image = replay(&image, &noted.records).0;
+    assert!(assign_directories(&image, NodeId(0), &[place(0, a)]).records.is_empty());
+    let state = |image: &ClusterImage, index: i32| {
+        let topic = image.topics.get("two").unwrap();
+        let partition = topic.partition(PartitionIndex(index)).unwrap();
+        let online = image.is_directory_online(NodeId(0), partition);
+        (partition.leader.map(NodeId::get), partition.leader_epoch.get(), online)
+    };
+    assert_eq!((state(&image, 0), state(&image, 1)), ((Some(0), 0, true), (Some(0), 0, true)));
+    let failed = replay(&image, &fail_directories(&image, NodeId(0), &[a]).records).0;
+    assert_eq!((state(&failed, 0), state(&failed, 1)), ((Some(0), 0, true), (None, 1, false)));
+    assert!(fail_directories(&failed, NodeId(0), &[a]).records.is_empty());
+    let still = register(&failed, &[a]);
+    assert_eq!((state(&still, 0), state(&still, 1)), ((Some(0), 0, true), (None, 1, false)));
+    let back = register(&failed, &[a, b]);
+    assert_eq!((state(&back, 0), state(&back, 1)), ((Some(0), 0, true), (Some(0), 2, true)));
+    let anew = replay(&back, &lead_anew(&back, NodeId(0))).0;
+    assert_eq!((state(&anew, 0), state(&anew, 1)), ((Some(0), 1, true), (Some(0), 3, true)));
+    let none = replay(&anew, &fail_directories(&anew, NodeId(0), &[]).records).0;
+    assert_eq!((state(&none, 0), state(&none, 1)), ((None, 2, false), (None, 4, false)));
 }
