@@ -213,3 +213,65 @@ pub(crate) fn search_file<E: Entry>(
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use millstream_env::fs::{Fs as _, OpenMode, OsFs};
+    use proptest::prelude::*;
+
+    fn find<E: Entry>(index: &Index<E>, file: &dyn File, key: i64) -> Option<i64> {
+        let found = match index.lookup(|e| e.key() <= key) {
+            Lookup::Found(entry) => Some(entry),
+            Lookup::Before => None,
+            Lookup::OnDisk { entries } => {
+                search_file(file, entries, |e: &E| e.key() <= key).unwrap().1
+            }
+        };
+        found.map(|e| e.key())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn an_index_finds_what_a_list_finds(
+            steps in prop::collection::vec(1_u32..9, 1..4000),
+            write_each in 1_usize..900,
+            asked in prop::collection::vec(0_i64..20_000, 50),
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let file = OsFs.open(&dir.path().join("index"), OpenMode::Create).unwrap();
+            let mut index = Index::<OffsetEntry>::new();
+            let mut times = Index::<TimeEntry>::new();
+            let mut keys = Vec::new();
+            let mut key = 0;
+            for (n, step) in steps.iter().enumerate() {
+                key += step;
+                keys.push(i64::from(key));
+                index.push(OffsetEntry { relative: key, position: key * 7 });
+                times.push(TimeEntry { timestamp: i64::from(key), relative: key });
+                if n % write_each == 0 {
+                    index.write(&*file).unwrap();
+                }
+            }
+            let expected = |asked: i64| keys.iter().rev().find(|k| **k <= asked).copied();
+            for &asked in &asked {
+                prop_assert_eq!(find(&index, &*file, asked), expected(asked));
+            }
+            index.write(&*file).unwrap();
+            prop_assert_eq!(file.size().unwrap(), keys.len() as u64 * 8);
+            let stored = Index::<OffsetEntry>::on_disk(index.len());
+            for &asked in &asked {
+                prop_assert_eq!(find(&index, &*file, asked), expected(asked));
+                prop_assert_eq!(find(&stored, &*file, asked), expected(asked));
+            }
+            let time_file = OsFs.open(&dir.path().join("times"), OpenMode::Create).unwrap();
+            times.write(&*time_file).unwrap();
+            let stored = Index::<TimeEntry>::on_disk(times.len());
+            for &asked in &asked {
+                prop_assert_eq!(find(&stored, &*time_file, asked), expected(asked));
+            }
+        }
+    }
+}

@@ -205,18 +205,19 @@ impl Segment {
 
     /// Writing an index entry may fail without harm: entries stay in memory and are tried again.
     fn write_indexes_logged(&self, inner: &mut Inner) {
-        if let Err(e) = self.write_indexes_locked(inner) {
+        if let Err(e) = self.write_indexes_locked(inner, false) {
             tracing::warn!(error = %e, "index entries could not be written yet");
         }
     }
 
-    fn write_indexes_locked(&self, inner: &mut Inner) -> Result<(), StorageError> {
-        if inner.offsets.has_unwritten() {
+    /// Writes waiting entries; with `make` both files exist afterwards.
+    fn write_indexes_locked(&self, inner: &mut Inner, make: bool) -> Result<(), StorageError> {
+        if make || inner.offsets.has_unwritten() {
             let path = self.path(names::INDEX);
             let file = self.open_index(&path)?;
             inner.offsets.write(&*file).map_err(|e| StorageError::io("write to", &path, e))?;
         }
-        if inner.times.has_unwritten() {
+        if make || inner.times.has_unwritten() {
             let path = self.path(names::TIME_INDEX);
             let file = self.open_index(&path)?;
             inner.times.write(&*file).map_err(|e| StorageError::io("write to", &path, e))?;
@@ -233,7 +234,7 @@ impl Segment {
     pub(crate) fn seal(&self) -> Result<(), StorageError> {
         let mut inner = self.inner.lock();
         inner.time_entry(self.base);
-        self.write_indexes_locked(&mut inner)?;
+        self.write_indexes_locked(&mut inner, self.size() > 0)?;
         inner.offsets.seal();
         inner.times.seal();
         inner.recent = std::collections::VecDeque::new();
@@ -244,7 +245,7 @@ impl Segment {
     pub(crate) fn settle_indexes(&self) -> Result<(), StorageError> {
         let mut inner = self.inner.lock();
         inner.time_entry(self.base);
-        self.write_indexes_locked(&mut inner)
+        self.write_indexes_locked(&mut inner, self.size() > 0)
     }
 
     /// Waits until all files are on the disk.

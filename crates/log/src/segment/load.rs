@@ -14,6 +14,8 @@ use crate::scan::{ScanError, Scanner};
 
 /// Bytes that a walk over a whole segment reads at once.
 const WALK_BLOCK: usize = 64 * 1024;
+/// Bytes that are read at once where one index interval is expected.
+const TAIL_BLOCK: usize = 8 * 1024;
 
 impl Segment {
     /// Looks at the index files of a segment that was found on disk; builds them anew when they are missing
@@ -52,6 +54,7 @@ impl Segment {
         let Some((time_index, times)) = self.index_file::<TimeEntry>(names::TIME_INDEX)? else {
             return Ok(None);
         };
+        let mut indexed_to = 0;
         if let Some(at) = offsets.checked_sub(1) {
             let last = read_entry::<OffsetEntry>(&*index, at)?;
             let first = read_entry::<OffsetEntry>(&*index, 0)?;
@@ -59,12 +62,33 @@ impl Segment {
             if u64::from(last.position) >= self.size() || !grows || last.position == 0 {
                 return Ok(None);
             }
+            indexed_to = u64::from(last.position);
+        }
+        if self.lacks_entries(indexed_to)? {
+            return Ok(None);
         }
         let Some(at) = times.checked_sub(1) else { return Ok(None) };
         let last = read_entry::<TimeEntry>(&*time_index, at)?;
         let first = read_entry::<TimeEntry>(&*time_index, 0)?;
         let grows = at == 0 || first.timestamp < last.timestamp;
         Ok((grows && last.timestamp >= 0).then_some((offsets, times, last)))
+    }
+
+    /// Whether a batch behind the last entry's should have an entry of its own.
+    fn lacks_entries(&self, last: u64) -> io::Result<bool> {
+        let file = self.log_file().map_err(io::Error::from)?;
+        let mut scanner = Scanner::new(&*file, last, self.size(), TAIL_BLOCK);
+        loop {
+            match scanner.next() {
+                Ok(Some((position, _))) if position - last > u64::from(self.interval) => {
+                    return Ok(true);
+                }
+                Ok(Some(_)) => {}
+                // Damage is for the reader who meets it.
+                Ok(None) | Err(ScanError::Batch { .. }) => return Ok(false),
+                Err(ScanError::Io(e)) => return Err(e),
+            }
+        }
     }
 
     /// An index file and its number of entries; `None` when it is missing or not whole.
@@ -105,10 +129,14 @@ impl Segment {
         self.time_file.close();
         for suffix in [names::INDEX, names::TIME_INDEX] {
             let path = self.path(suffix);
-            let file = self.open_index(&path)?;
-            file.truncate(0).map_err(|e| StorageError::io("truncate", &path, e))?;
+            let cut = match self.home.fs.open(&path, OpenMode::Write) {
+                Ok(file) => file.truncate(0),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+                Err(e) => Err(e),
+            };
+            cut.map_err(|e| StorageError::io("truncate", &path, e))?;
         }
-        self.write_indexes_locked(inner)
+        self.write_indexes_locked(inner, self.size() > 0)
     }
 
     /// Gives the recovery access to the state; the segment counts as loaded.

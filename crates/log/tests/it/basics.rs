@@ -329,8 +329,14 @@ fn indexes_that_are_missing_short_or_wrong_are_built_anew() {
         fs.files(&dir())
     };
     type Damage = fn(&mut Vec<u8>);
-    let damages: [Damage; 4] =
-        [Vec::clear, |b| b.truncate(b.len() - 1), |b| b.fill(0xff), |b| b.resize(b.len() + 24, 0)];
+    let damages: [Damage; 5] = [
+        Vec::clear,
+        |b| b.truncate(b.len() - 1),
+        |b| b.fill(0xff),
+        |b| b.resize(b.len() + 24, 0),
+        // Wrong in the middle alone, where nobody looks at first.
+        |b| b.get_mut(15).into_iter().for_each(|byte| *byte ^= 0x15),
+    ];
     for suffix in [".index", ".timeindex"] {
         for damage in damages {
             let fs = FaultFs::new();
@@ -348,9 +354,7 @@ fn indexes_that_are_missing_short_or_wrong_are_built_anew() {
                 assert_eq!(found.offset, Offset(from));
             }
             drop(log);
-            if suffix == ".timeindex" {
-                assert_eq!(fs.files(&dir()), expected);
-            }
+            assert_eq!(fs.files(&dir()), expected);
         }
     }
 }
@@ -378,6 +382,21 @@ fn a_damaged_batch_in_a_closed_segment_is_never_served() {
     assert_eq!(error.code(), ErrorCode::CorruptMessage);
     let after = log.read(next.plus(1), log.end_offset(), 1 << 20, true).unwrap();
     assert!(!after.is_empty());
+}
+
+#[test]
+fn a_small_log_that_was_stopped_needs_no_rebuilding() {
+    let fs = FaultFs::new();
+    let (mut log, _) = open_with(&fs, LogConfig::default(), &options(0));
+    append(&mut log, &["one"], 5);
+    log.close().unwrap();
+    let files = fs.files(&dir());
+    assert!(files.contains(&("00000000000000000000.index".to_owned(), 0)), "{files:?}");
+    let before = fs.changes();
+    let (log, report) =
+        open_with(&fs, LogConfig::default(), &OpenOptions { clean: true, ..options(0) });
+    assert_eq!((log.end_offset(), report), (Offset(1), millstream_log::RecoveryReport::default()));
+    assert_eq!(fs.changes(), before, "a clean start writes nothing");
 }
 
 #[test]

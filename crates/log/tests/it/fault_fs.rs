@@ -41,6 +41,8 @@ struct State {
     countdown: Option<(u64, Fault)>,
     crashed: bool,
     locks: Vec<PathBuf>,
+    /// Writes, truncations, renames, removals and syncs so far.
+    changes: u64,
 }
 
 #[derive(Default)]
@@ -76,6 +78,10 @@ impl FaultFs {
 
     pub fn disarm(&self) {
         self.state().countdown = None;
+    }
+
+    pub fn changes(&self) -> u64 {
+        self.state().changes
     }
 
     pub fn crashed(&self) -> bool {
@@ -154,6 +160,7 @@ impl FaultFs {
         if state.crashed {
             return Err(io::Error::other("crashed"));
         }
+        state.changes += 1;
         let Some((left, fault)) = state.countdown else { return Ok(Go::On) };
         if left > 0 {
             state.countdown = Some((left - 1, fault));
