@@ -61,7 +61,9 @@ impl<'a> PartitionUpdate<'a> {
 }
 
 /// Every partition of the image with where it lies.
-pub(super) fn all(image: &ClusterImage) -> impl Iterator<Item = (Uuid, PartitionIndex, &Partition)> {
+pub(super) fn all(
+    image: &ClusterImage,
+) -> impl Iterator<Item = (Uuid, PartitionIndex, &Partition)> {
     image.topics.iter().flat_map(|topic| {
         topic.partitions.iter().map(|(index, partition)| (topic.id, *index, partition.as_ref()))
     })
