@@ -11,6 +11,7 @@ mod dir;
 mod error;
 mod home;
 mod index;
+mod inspect;
 mod log;
 mod metadata_file;
 mod names;
@@ -25,6 +26,7 @@ pub use dir::{
     CheckpointKind, ClaimOptions, Claimed, FoundPartition, LogDir, LogDirError, OpenedLog, claim,
 };
 pub use error::{AppendError, ReadError, StorageError};
+pub use inspect::{InspectedBatch, SegmentSummary, inspect_segment};
 pub use log::{
     Appended, Compacted, CompactionError, CompactionNeed, CompactionOptions, CompactionPlan, Cut,
     DeletedSegments, FileRange, FlushTicket, Log, LogRead, NoPace, OpenOptions, Pace, ReadPlan,

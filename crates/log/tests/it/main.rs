@@ -5,6 +5,7 @@ mod basics;
 mod compact;
 mod crash;
 mod fault_fs;
+mod inspect;
 mod model;
 mod support;
 mod takeover;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use millstream_base::{NodeId, Offset, TimestampMs};
 use millstream_env::fs::OsFs;
 use millstream_env::random::SeededRandom;
-use millstream_log::{CheckpointKind, ClaimOptions, Log, LogConfig, LogDir, claim};
+use millstream_log::{
+    CheckpointKind, ClaimOptions, InspectedBatch, Log, LogConfig, LogDir, claim, inspect_segment,
+};
 use millstream_records::{Batches, Scratch};
 use serde_json::Value;
 
@@ -140,6 +142,19 @@ fn kafkas_directories_open_as_they_are() {
     let root: PathBuf = dir.path().to_owned();
     let manifest = std::fs::read(root.join("manifest.json")).unwrap();
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    let mut segments = 0;
+    for partition in std::fs::read_dir(root.join("clean")).unwrap().map(Result::unwrap) {
+        let Ok(files) = std::fs::read_dir(partition.path()) else { continue };
+        for path in
+            files.map(|f| f.unwrap().path()).filter(|p| p.extension() == Some("log".as_ref()))
+        {
+            let go_on = &mut |_: &InspectedBatch<'_>| std::ops::ControlFlow::Continue(());
+            let summary = inspect_segment(&OsFs, &path, go_on).unwrap();
+            assert_eq!(summary.problems, Vec::<String>::new(), "{}", path.display());
+            segments += 1;
+        }
+    }
+    assert!(segments > 20);
     check(&root.join("clean"), &manifest);
     check(&root.join("killed"), &manifest);
 }
