@@ -9,6 +9,7 @@ use millstream_base::ErrorCode;
 
 use crate::classic::{ClassicGroup, Member, State};
 use crate::commit::tombstone;
+use crate::consumer::{Assignment, ConsumerGroup, ConsumerMember, plain};
 use crate::effect::Decided;
 use crate::offsets::CommittedOffset;
 use crate::record::Record;
@@ -80,6 +81,50 @@ pub struct DescribedMember {
     pub assignment: Bytes,
 }
 
+/// A consumer-protocol group as ConsumerGroupDescribe shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedConsumerGroup {
+    /// Kafka's name of the state.
+    pub state: &'static str,
+    /// Grows whenever a new assignment is needed.
+    pub epoch: i32,
+    /// The epoch that the target assignment was made for.
+    pub assignment_epoch: i32,
+    /// The assignor in use.
+    pub assignor: Arc<str>,
+    /// Why the last rebalance began, since this broker coordinates the group.
+    pub rebalance_reason: Option<Arc<str>>,
+    /// In order of member id.
+    pub members: Vec<DescribedConsumer>,
+}
+
+/// One member of a [`DescribedConsumerGroup`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedConsumer {
+    /// Its id.
+    pub member_id: Arc<str>,
+    /// Its `group.instance.id`.
+    pub instance_id: Option<Arc<str>>,
+    /// Its rack.
+    pub rack: Option<Arc<str>>,
+    /// Its epoch.
+    pub epoch: i32,
+    /// Its client id.
+    pub client_id: Arc<str>,
+    /// Its address.
+    pub client_host: Arc<str>,
+    /// The topics that it names.
+    pub topics: Vec<Arc<str>>,
+    /// The expression by which it names more.
+    pub regex: Option<Arc<str>>,
+    /// What it has.
+    pub assigned: Assignment,
+    /// What it shall have.
+    pub target: Assignment,
+    /// Whether it still speaks the classic protocol.
+    pub is_classic: bool,
+}
+
 impl Group {
     pub(crate) const fn kind(&self) -> GroupKind {
         match self {
@@ -138,6 +183,33 @@ impl Shard {
             Group::Classic(group) => Some(describe(group)),
             Group::Consumer(_) => None,
         }
+    }
+
+    /// ConsumerGroupDescribe of one group; `None` when there is no such consumer-protocol group.
+    pub fn describe_consumer_group(&self, group_id: &str) -> Option<DescribedConsumerGroup> {
+        let Group::Consumer(group) = self.groups.get(group_id)? else { return None };
+        let default = self.config.default_assignor();
+        let member = |member: &ConsumerMember| DescribedConsumer {
+            member_id: Arc::clone(&member.id),
+            instance_id: member.instance_id.clone(),
+            rack: member.rack.clone(),
+            epoch: member.epoch,
+            client_id: Arc::clone(&member.client.id),
+            client_host: Arc::clone(&member.client.host),
+            topics: member.topics.iter().cloned().collect(),
+            regex: member.regex.clone(),
+            assigned: plain(&member.assigned),
+            target: group.target.get(&member.id).cloned().unwrap_or_default(),
+            is_classic: member.classic.is_some(),
+        };
+        Some(DescribedConsumerGroup {
+            state: group.state_name(),
+            epoch: group.epoch,
+            assignment_epoch: group.target_epoch,
+            assignor: ConsumerGroup::assignor(group.members.values(), default).into(),
+            rebalance_reason: group.soft.rebalance_reason.clone(),
+            members: group.members.values().map(member).collect(),
+        })
     }
 
     /// DeleteGroups of one group, with all its offsets.

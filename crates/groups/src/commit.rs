@@ -1,5 +1,6 @@
 //! The shard's calls for offsets: commit, fetch, delete, expire.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use millstream_base::ErrorCode;
@@ -58,11 +59,32 @@ impl Shard {
             Some(retention_ms) => now.wall_ms.saturating_add(retention_ms),
             None => -1,
         };
+        let decided = cx.finish(());
+        let stale = self.stale_commits(&request.group_id, request);
         let limit = self.config.offset_metadata_max_bytes;
-        let (records, codes) =
-            offset_records(&request.group_id, &request.offsets, now, expire_timestamp_ms, limit);
-        cx.records = records;
-        cx.finish(Ok(codes))
+        let (records, codes) = offset_records(
+            &request.group_id,
+            &request.offsets,
+            &stale,
+            now,
+            expire_timestamp_ms,
+            limit,
+        );
+        Decided { records, ..decided.map(|()| Ok(codes)) }
+    }
+
+    /// Places in the request whose partition the member does not have since the epoch that it says.
+    fn stale_commits(&self, group_id: &str, request: &OffsetCommit) -> BTreeSet<usize> {
+        let Some(Group::Consumer(group)) = self.groups.get(group_id) else {
+            return BTreeSet::new();
+        };
+        let (member_id, epoch) = (&request.member_id, request.generation);
+        let is_stale = |(_, asked): &(usize, &CommitOffset)| {
+            let topic = self.topics.by_name(&asked.topic).map(|topic| topic.id);
+            group.validate_partition_commit(member_id, epoch, topic, asked.partition).is_err()
+        };
+        let stale = request.offsets.iter().enumerate().filter(is_stale);
+        stale.map(|(place, _)| place).collect()
     }
 
     /// TxnOffsetCommit: like [`Self::commit_offsets`]; append the records in a batch of the producer's transaction.
@@ -91,7 +113,8 @@ impl Shard {
             return Decided::reply(Err(error));
         }
         let limit = self.config.offset_metadata_max_bytes;
-        let (records, codes) = offset_records(&request.group_id, &request.offsets, now, -1, limit);
+        let (records, codes) =
+            offset_records(&request.group_id, &request.offsets, &BTreeSet::new(), now, -1, limit);
         let mut decided = Decided::reply(Ok(codes));
         decided.records = records;
         decided
@@ -141,9 +164,8 @@ impl Shard {
         group_id: &Arc<str>,
         partitions: &[(Arc<str>, i32)],
     ) -> Decided<Result<Vec<ErrorCode>, ErrorCode>> {
-        let group = match self.groups.get(group_id) {
-            Some(group) => group,
-            None => return Decided::reply(Err(ErrorCode::GroupIdNotFound)),
+        let Some(group) = self.groups.get(group_id) else {
+            return Decided::reply(Err(ErrorCode::GroupIdNotFound));
         };
         if let Group::Classic(group) = group
             && group.state != State::Empty
@@ -283,13 +305,18 @@ pub(crate) fn tombstone(group_id: &Arc<str>, topic: &Arc<str>, partition: i32) -
 fn offset_records(
     group_id: &Arc<str>,
     offsets: &[CommitOffset],
+    stale: &BTreeSet<usize>,
     now: Now,
     expire_timestamp_ms: i64,
     metadata_limit: usize,
 ) -> (Vec<Record>, Vec<ErrorCode>) {
     let mut records = Vec::with_capacity(offsets.len());
     let mut codes = Vec::with_capacity(offsets.len());
-    for asked in offsets {
+    for (place, asked) in offsets.iter().enumerate() {
+        if stale.contains(&place) {
+            codes.push(ErrorCode::StaleMemberEpoch);
+            continue;
+        }
         if asked.metadata.len() > metadata_limit {
             codes.push(ErrorCode::OffsetMetadataTooLarge);
             continue;

@@ -13,6 +13,18 @@ pub struct GroupConfig {
     pub initial_rebalance_delay_ms: i32,
     /// `group.max.size`
     pub max_size: usize,
+    /// `group.consumer.max.size`
+    pub consumer_max_size: usize,
+    /// `group.consumer.session.timeout.ms`
+    pub consumer_session_timeout_ms: i32,
+    /// `group.consumer.heartbeat.interval.ms`
+    pub consumer_heartbeat_interval_ms: i32,
+    /// `group.consumer.assignors`: those that members may ask for, the default first.
+    pub consumer_assignors: Vec<String>,
+    /// `group.consumer.migration.policy`: classic groups may become consumer groups.
+    pub may_upgrade: bool,
+    /// `group.consumer.migration.policy`: consumer groups may become classic groups.
+    pub may_downgrade: bool,
     /// `offset.metadata.max.bytes`
     pub offset_metadata_max_bytes: usize,
     /// `offsets.retention.minutes`, in milliseconds.
@@ -28,10 +40,23 @@ impl Default for GroupConfig {
             max_session_timeout_ms: 1_800_000,
             initial_rebalance_delay_ms: 3_000,
             max_size: i32::MAX as usize,
+            consumer_max_size: i32::MAX as usize,
+            consumer_session_timeout_ms: 45_000,
+            consumer_heartbeat_interval_ms: 5_000,
+            consumer_assignors: vec!["uniform".to_owned(), "range".to_owned()],
+            may_upgrade: true,
+            may_downgrade: true,
             offset_metadata_max_bytes: 4_096,
             offsets_retention_ms: 10_080 * 60_000,
             offsets_retention_check_interval_ms: 600_000,
         }
+    }
+}
+
+impl GroupConfig {
+    /// The assignor of groups whose members ask for none.
+    pub(crate) fn default_assignor(&self) -> &str {
+        self.consumer_assignors.first().map_or("uniform", String::as_str)
     }
 }
 

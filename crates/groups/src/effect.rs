@@ -27,13 +27,72 @@ pub struct Decided<R> {
     /// Answers to requests that waited (and to this one, where its API can wait).
     pub replies: Vec<(RequestToken, Response)>,
     pub(crate) undo: Undo,
+    pub(crate) after: Vec<After>,
 }
 
 impl<R> Decided<R> {
     /// An answer that changes nothing.
     pub(crate) fn reply(reply: R) -> Self {
-        Self { records: Vec::new(), reply, replies: Vec::new(), undo: Undo::Nothing }
+        Self {
+            records: Vec::new(),
+            reply,
+            replies: Vec::new(),
+            undo: Undo::Nothing,
+            after: Vec::new(),
+        }
     }
+
+    /// The same with another answer.
+    pub(crate) fn map<S>(self, with: impl FnOnce(R) -> S) -> Decided<S> {
+        Decided {
+            records: self.records,
+            reply: with(self.reply),
+            replies: self.replies,
+            undo: self.undo,
+            after: self.after,
+        }
+    }
+}
+
+/// Soft state that follows once the records are applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// A member of a consumer group was heard of.
+    Session {
+        /// Which group.
+        group_id: Arc<str>,
+        /// Which member.
+        member_id: Arc<str>,
+        /// How long it may be silent.
+        timeout_ms: i64,
+    },
+    /// A member has something to do for the rebalance, or (without a timeout) nothing any more.
+    Rebalance {
+        /// Which group.
+        group_id: Arc<str>,
+        /// Which member.
+        member_id: Arc<str>,
+        /// The epoch at which it has to do it.
+        epoch: i32,
+        /// How long it may take.
+        timeout_ms: Option<i64>,
+    },
+    /// A consumer group has looked at the topics.
+    Seen {
+        /// Which group.
+        group_id: Arc<str>,
+        /// Their version.
+        topics: i64,
+        /// Why the group rebalances, if it does.
+        reason: Option<Arc<str>>,
+    },
+    /// A consumer group is a classic one again, and its members must join anew.
+    ClassicAgain {
+        /// Which group.
+        group_id: Arc<str>,
+        /// Why.
+        reason: Arc<str>,
+    },
 }
 
 /// Soft state to be put back when the records could not be appended.

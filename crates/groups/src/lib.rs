@@ -30,10 +30,16 @@ mod timers;
 #[cfg(test)]
 mod tests;
 
-pub use admin::{DescribedGroup, DescribedMember, GroupKind, ListedGroup};
+pub use admin::{
+    DescribedConsumer, DescribedConsumerGroup, DescribedGroup, DescribedMember, GroupKind,
+    ListedGroup,
+};
 pub use codec::{DecodeRecordError, EncodeRecordError};
 pub use config::GroupConfig;
-pub use consumer::{Assignment, ClassicMetadata, EpochAssignment, MemberState, ResolvedRegex};
+pub use consumer::{
+    Assignment, ClassicMetadata, ConsumerHeartbeat, ConsumerHeartbeatReply, EpochAssignment,
+    GroupError, MemberState, ResolvedRegex, TopicView, Topics,
+};
 pub use effect::{Decided, JoinMember, JoinResponse, RequestToken, Response, SyncResponse};
 pub use offsets::{
     CommitOffset, CommittedOffset, FetchedOffset, FetchedTopics, OffsetCommit, OffsetFetch,

@@ -8,12 +8,15 @@ use std::sync::Arc;
 
 use millstream_base::ErrorCode;
 
-use crate::classic::{ClassicGroup, Cx};
+use crate::classic::{ClassicGroup, Cx, State};
 use crate::codec::{self, DecodeRecordError};
 use crate::config::GroupConfig;
-use crate::consumer::ConsumerGroup;
+use crate::consumer::{
+    self, ConsumerGroup, ConsumerHeartbeat, ConsumerHeartbeatReply, GroupError, LEAVE_EPOCH,
+    NoTopics, Topics,
+};
 use crate::effect::{
-    Decided, JoinResponse, RequestToken, Response, SyncResponse, Undo, append_error,
+    After, Decided, JoinResponse, RequestToken, Response, SyncResponse, Undo, append_error,
 };
 use crate::offsets::Offsets;
 use crate::record::{ConsumerPart, Record};
@@ -51,9 +54,10 @@ pub(crate) enum Group {
 }
 
 /// The state of one `__consumer_offsets` partition.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Shard {
     pub(crate) config: GroupConfig,
+    pub(crate) topics: Arc<dyn Topics>,
     pub(crate) groups: BTreeMap<Arc<str>, Group>,
     pub(crate) offsets: Offsets,
     pub(crate) timers: Timers,
@@ -62,7 +66,18 @@ pub struct Shard {
 impl Shard {
     /// An empty shard, to be loaded.
     pub fn new(config: GroupConfig) -> Self {
-        Self { config, ..Self::default() }
+        Self {
+            config,
+            topics: Arc::new(NoTopics),
+            groups: BTreeMap::new(),
+            offsets: Offsets::default(),
+            timers: Timers::default(),
+        }
+    }
+
+    /// Takes a new view of the cluster's topics. Consumer groups act on it at their members' next heartbeats.
+    pub fn set_topics(&mut self, topics: Arc<dyn Topics>) {
+        self.topics = topics;
     }
 
     /// Takes new settings; they count from the next request or timer on.
@@ -106,7 +121,7 @@ impl Shard {
         for group in self.groups.values_mut() {
             match group {
                 Group::Classic(group) => group.start_timers(&mut cx),
-                Group::Consumer(_) => {}
+                Group::Consumer(group) => group.start_timers(&mut cx),
             }
         }
         cx.finish(())
@@ -122,7 +137,8 @@ impl Shard {
             }
         }
         let replies = cx.finish(()).replies;
-        *self = Self::new(self.config.clone());
+        let topics = Arc::clone(&self.topics);
+        *self = Self { topics, ..Self::new(self.config.clone()) };
         replies
     }
 
@@ -136,11 +152,14 @@ impl Shard {
         decided: Decided<R>,
         origin: Origin,
     ) -> (R, Vec<(RequestToken, Response)>) {
-        let Decided { records, reply, replies, undo: _ } = decided;
+        let Decided { records, reply, mut replies, undo: _, after } = decided;
         for (index, record) in records.iter().enumerate() {
             let ahead = i64::try_from(index).unwrap_or(i64::MAX);
             let log_offset = origin.log_offset.saturating_add(ahead);
-            self.replay(now, record, Origin { log_offset, ..origin }, false);
+            replies.extend(self.replay(now, record, Origin { log_offset, ..origin }, false));
+        }
+        for follow in after {
+            self.follow(now, follow);
         }
         (reply, replies)
     }
@@ -184,7 +203,14 @@ impl Shard {
         append_error(error)
     }
 
-    fn replay(&mut self, now: Now, record: &Record, origin: Origin, loading: bool) {
+    /// Replays one record. Replies come only of a group that is converted while members wait in it.
+    fn replay(
+        &mut self,
+        now: Now,
+        record: &Record,
+        origin: Origin,
+        loading: bool,
+    ) -> Vec<(RequestToken, Response)> {
         match record {
             Record::Offset { group_id, topic, partition, value } => {
                 let key = (Arc::clone(group_id), Arc::clone(topic), *partition);
@@ -198,12 +224,12 @@ impl Shard {
                         self.offsets.put(key, value.clone(), origin.log_offset);
                     }
                 }
+                Vec::new()
             }
-            Record::Classic { group_id, value: None } => {
-                if let Some(Group::Classic(_)) = self.groups.get(group_id) {
-                    self.drop_group(group_id);
-                }
-            }
+            Record::Classic { group_id, value: None } => match self.groups.get(group_id) {
+                Some(Group::Classic(_)) => self.drop_group(group_id),
+                _ => Vec::new(),
+            },
             Record::Consumer { group_id, part } => self.replay_consumer(group_id, part),
             Record::Classic { group_id, value: Some(value) } => {
                 match self.groups.get_mut(group_id) {
@@ -214,17 +240,23 @@ impl Shard {
                         self.groups.insert(Arc::clone(group_id), group);
                     }
                 }
+                Vec::new()
             }
         }
     }
 
-    fn replay_consumer(&mut self, group_id: &Arc<str>, part: &ConsumerPart) {
+    fn replay_consumer(
+        &mut self,
+        group_id: &Arc<str>,
+        part: &ConsumerPart,
+    ) -> Vec<(RequestToken, Response)> {
+        let mut replies = Vec::new();
         if !matches!(self.groups.get(group_id), Some(Group::Consumer(_))) {
             if part.is_tombstone() {
-                return;
+                return replies;
             }
             // A group with offsets alone, or one that is being converted.
-            self.drop_group(group_id);
+            replies = self.drop_group(group_id);
             let group = Group::Consumer(Box::new(ConsumerGroup::new(Arc::clone(group_id))));
             self.groups.insert(Arc::clone(group_id), group);
         }
@@ -234,23 +266,63 @@ impl Shard {
         if let Some(Group::Consumer(group)) = self.groups.get_mut(group_id) {
             group.replay(part, &mut self.timers);
         }
+        replies
     }
 
     /// A group whose record is gone is gone, whatever it still waited for.
-    fn drop_group(&mut self, group_id: &Arc<str>) {
+    fn drop_group(&mut self, group_id: &Arc<str>) -> Vec<(RequestToken, Response)> {
         let mut cx = Cx::new(LOADING, &self.config, &mut self.timers);
         match self.groups.remove(group_id) {
-            // Only empty groups are deleted, so nobody can be parked here.
+            // Only empty groups are deleted; members of a converted one join it again.
             Some(Group::Classic(mut group)) => {
-                group.dissolve(&mut cx, ErrorCode::UnknownMemberId);
-                debug_assert!(cx.replies.is_empty(), "nobody waits in a group that is deleted");
+                group.dissolve(&mut cx, ErrorCode::RebalanceInProgress);
             }
             Some(Group::Consumer(mut group)) => group.dissolve(cx.timers),
             None => {}
         }
+        let replies = cx.finish(()).replies;
         // Its offsets may be left: then it is a group of offsets alone.
         if self.offsets.of_group(group_id).next().is_some() {
             self.ensure_simple_group(group_id);
+        }
+        replies
+    }
+
+    /// Soft state that follows from applied records.
+    fn follow(&mut self, now: Now, after: After) {
+        let deadline = |after_ms: i64| now.mono_ms.saturating_add(after_ms.max(0));
+        let timers = &mut self.timers;
+        match after {
+            After::Session { group_id, member_id, timeout_ms } => {
+                if let Some(Group::Consumer(group)) = self.groups.get_mut(&group_id) {
+                    group.arm_session(&member_id, deadline(timeout_ms), timers);
+                }
+            }
+            After::Rebalance { group_id, member_id, epoch, timeout_ms } => {
+                let Some(Group::Consumer(group)) = self.groups.get_mut(&group_id) else { return };
+                match timeout_ms {
+                    Some(timeout_ms) => {
+                        group.arm_rebalance(&member_id, epoch, deadline(timeout_ms), timers);
+                    }
+                    None => group.cancel_rebalance(&member_id, timers),
+                }
+            }
+            After::Seen { group_id, topics, reason } => {
+                if let Some(Group::Consumer(group)) = self.groups.get_mut(&group_id) {
+                    group.soft.seen_topics = Some(topics);
+                    if reason.is_some() {
+                        group.soft.rebalance_reason = reason;
+                    }
+                }
+            }
+            After::ClassicAgain { group_id, reason } => {
+                let mut cx = Cx::new(now, &self.config, timers);
+                if let Some(Group::Classic(group)) = self.groups.get_mut(&group_id) {
+                    group.start_timers(&mut cx);
+                    // Nobody can wait in a group that has just been made, so nothing is lost here.
+                    group.prepare_rebalance(&mut cx, reason);
+                }
+            }
         }
     }
 
@@ -286,12 +358,42 @@ impl Shard {
         if !self.groups.contains_key(&request.group_id) {
             return self.join_new_group(now, request, token, refused);
         }
-        let mut cx = Cx::new(now, &self.config, &mut self.timers);
         match self.groups.get_mut(&request.group_id) {
-            Some(Group::Classic(group)) => group.join(&mut cx, request, token),
-            Some(Group::Consumer(_)) | None => {}
+            Some(Group::Classic(group)) => {
+                let mut cx = Cx::new(now, &self.config, &mut self.timers);
+                group.join(&mut cx, request, token);
+                cx.finish(())
+            }
+            // A consumer group without members makes place for a classic one.
+            Some(Group::Consumer(group)) if group.members.is_empty() => {
+                let tombstones = group.tombstones();
+                self.join_emptied_group(now, request, token, tombstones, refused)
+            }
+            Some(Group::Consumer(group)) => {
+                group.join_classic(now, request, token, &*self.topics, &self.config)
+            }
+            None => refused(ErrorCode::UnknownMemberId),
         }
-        cx.finish(())
+    }
+
+    /// The first classic member of what was a consumer group. The old group goes first, in a batch of its own: then
+    /// this is a new group, and the member is told to come again, as by any rebalance.
+    fn join_emptied_group(
+        &mut self,
+        _now: Now,
+        request: &JoinGroup,
+        token: RequestToken,
+        tombstones: Vec<Record>,
+        refused: impl FnOnce(ErrorCode) -> Decided<()>,
+    ) -> Decided<()> {
+        if !request.member_id.is_empty() {
+            return refused(ErrorCode::UnknownMemberId);
+        }
+        let again = JoinResponse::error(&request.member_id, ErrorCode::RebalanceInProgress);
+        let mut decided = Decided::reply(());
+        decided.records = tombstones;
+        decided.replies.push((token, Response::Join(again)));
+        decided
     }
 
     fn join_new_group(
@@ -324,6 +426,9 @@ impl Shard {
         request: &SyncGroup,
         token: RequestToken,
     ) -> Decided<()> {
+        if let Some(Group::Consumer(group)) = self.groups.get(&request.group_id) {
+            return group.sync_classic(request, token, &*self.topics);
+        }
         let mut cx = Cx::new(now, &self.config, &mut self.timers);
         let error = if request.group_id.is_empty() {
             ErrorCode::InvalidGroupId
@@ -333,7 +438,7 @@ impl Shard {
         match self.groups.get_mut(&request.group_id) {
             Some(Group::Classic(group)) => group.sync(&mut cx, request, token),
             Some(Group::Consumer(_)) | None => {
-                cx.replies.push((token, Response::Sync(SyncResponse::error(error))))
+                cx.replies.push((token, Response::Sync(SyncResponse::error(error))));
             }
         }
         cx.finish(())
@@ -348,10 +453,81 @@ impl Shard {
             return Err(ErrorCode::InvalidGroupId);
         }
         let mut cx = Cx::new(now, &self.config, &mut self.timers);
-        match self.groups.get_mut(request.group_id) {
-            Some(Group::Classic(group)) => group.heartbeat(&mut cx, request),
-            Some(Group::Consumer(_)) | None => Err(ErrorCode::UnknownMemberId),
+        let after = match self.groups.get_mut(request.group_id) {
+            Some(Group::Classic(group)) => return group.heartbeat(&mut cx, request),
+            Some(Group::Consumer(group)) => group.heartbeat_classic(request),
+            None => return Err(ErrorCode::UnknownMemberId),
+        };
+        let (result, after) = after;
+        for follow in after {
+            self.follow(now, follow);
         }
+        result
+    }
+
+    /// ConsumerGroupHeartbeat: a member of the consumer protocol joins, goes on or leaves.
+    pub fn consumer_heartbeat(
+        &mut self,
+        now: Now,
+        request: &ConsumerHeartbeat,
+    ) -> Decided<Result<ConsumerHeartbeatReply, GroupError>> {
+        if let Err(error) = request.check(&self.config) {
+            return Decided::reply(Err(error));
+        }
+        let topics = &*self.topics;
+        let not_found = |why: &str| {
+            let message = format!("Group {} {why}.", request.group_id);
+            Decided::reply(Err(GroupError::new(ErrorCode::GroupIdNotFound, message)))
+        };
+        let joins = request.member_epoch == 0;
+        let fresh = || ConsumerGroup::new(Arc::clone(&request.group_id));
+        let (group, prelude) = match self.groups.get(&request.group_id) {
+            Some(Group::Consumer(group)) if request.member_epoch <= LEAVE_EPOCH => {
+                return self.consumer_leave(now, group, request);
+            }
+            Some(Group::Consumer(group)) => {
+                return group.heartbeat(now, &request.with_id(), topics, &self.config, Vec::new());
+            }
+            None if joins => (fresh(), Vec::new()),
+            None => return not_found("not found"),
+            Some(Group::Classic(_)) if !joins => return not_found("is not a consumer group"),
+            Some(Group::Classic(group)) if group.state == State::Empty => {
+                let tombstone = Record::Classic { group_id: Arc::clone(&group.id), value: None };
+                (fresh(), vec![tombstone])
+            }
+            Some(Group::Classic(group)) => {
+                let may = self.config.may_upgrade && group.uses_consumer_protocol();
+                let fits = group.members.len() <= self.config.consumer_max_size;
+                let upgraded = Some(group).filter(|_| may && fits);
+                match upgraded.and_then(|group| consumer::from_classic(group, topics)) {
+                    Some(upgraded) => upgraded,
+                    None => {
+                        return not_found("is a classic group and cannot become a consumer group");
+                    }
+                }
+            }
+        };
+        let sessions = group.classic_sessions();
+        let mut decided = group.heartbeat(now, &request.with_id(), topics, &self.config, prelude);
+        if decided.reply.is_ok() {
+            decided.after.extend(sessions);
+        }
+        decided
+    }
+
+    fn consumer_leave(
+        &self,
+        now: Now,
+        group: &ConsumerGroup,
+        request: &ConsumerHeartbeat,
+    ) -> Decided<Result<ConsumerHeartbeatReply, GroupError>> {
+        let mut left = group.leave(now, request, &*self.topics);
+        if request.member_epoch == LEAVE_EPOCH && left.reply.is_ok() {
+            let ids = [Arc::clone(&request.member_id)];
+            let gone = group.fence_or_downgrade(now, &ids, &*self.topics, &self.config, "left");
+            (left.records, left.after) = (gone.records, gone.after);
+        }
+        left
     }
 
     /// LeaveGroup: one code for the whole, or one for each member in their order.
@@ -362,6 +538,15 @@ impl Shard {
     ) -> Decided<Result<Vec<ErrorCode>, ErrorCode>> {
         if request.group_id.is_empty() {
             return Decided::reply(Err(ErrorCode::InvalidGroupId));
+        }
+        if let Some(Group::Consumer(group)) = self.groups.get(&request.group_id) {
+            let (codes, ids) = group.leaving(&request.members);
+            let topics = &*self.topics;
+            let gone = match ids.is_empty() {
+                true => Decided::reply(()),
+                false => group.fence_or_downgrade(now, &ids, topics, &self.config, "left"),
+            };
+            return gone.map(|()| Ok(codes));
         }
         let mut cx = Cx::new(now, &self.config, &mut self.timers);
         let codes = match self.groups.get_mut(&request.group_id) {
@@ -390,6 +575,23 @@ impl Shard {
             | TimerKey::Rebalance(group, _) => group,
             TimerKey::Retention => return Some(self.check_retention(now)),
         };
+        if let Some(Group::Consumer(group)) = self.groups.get_mut(group_id) {
+            let gone = match &key {
+                TimerKey::Session(_, member) => {
+                    let is_over = group.session_over(member, due_ms, now.mono_ms, &mut self.timers);
+                    is_over.then_some((member, "were not heard of in time"))
+                }
+                TimerKey::Rebalance(_, member) => {
+                    let is_over =
+                        group.rebalance_over(member, due_ms, now.mono_ms, &mut self.timers);
+                    is_over.then_some((member, "did not do their part of the rebalance in time"))
+                }
+                TimerKey::Join(_) | TimerKey::Sync(_) | TimerKey::Retention => None,
+            };
+            let Some((member, why)) = gone else { return Some(Decided::reply(())) };
+            let ids = [Arc::clone(member)];
+            return Some(group.fence_or_downgrade(now, &ids, &*self.topics, &self.config, why));
+        }
         let mut cx = Cx::new(now, &self.config, &mut self.timers);
         if let Some(Group::Classic(group)) = self.groups.get_mut(group_id) {
             match &key {

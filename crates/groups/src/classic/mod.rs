@@ -17,8 +17,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use millstream_base::ErrorCode;
 
-pub(crate) use self::join::StaticReplacement;
-pub(crate) use self::member::Member;
+pub(crate) use self::join::{StaticReplacement, member_id};
+pub(crate) use self::member::{Member, own_protocols};
 use crate::config::GroupConfig;
 use crate::effect::{
     Decided, JoinMember, JoinResponse, RequestToken, Response, SyncResponse, Undo,
@@ -46,7 +46,13 @@ impl<'a> Cx<'a> {
     }
 
     pub(crate) fn finish<R>(self, reply: R) -> Decided<R> {
-        Decided { records: self.records, reply, replies: self.replies, undo: self.undo }
+        Decided {
+            records: self.records,
+            reply,
+            replies: self.replies,
+            undo: self.undo,
+            after: Vec::new(),
+        }
     }
 
     fn join_reply(&mut self, token: RequestToken, response: JoinResponse) {

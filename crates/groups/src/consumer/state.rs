@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use millstream_base::{ErrorCode, Uuid};
 
-use crate::request::{ClientInfo, Protocol};
+use crate::classic::Cx;
+use crate::effect::After;
+use crate::request::{ClientInfo, LeavingMember, Protocol};
 use crate::timers::{SessionTimer, TimerKey, Timers};
 
 /// Partitions by topic id.
@@ -244,12 +246,6 @@ impl ConsumerGroup {
         self.members.get(member_id).ok_or(ErrorCode::UnknownMemberId)
     }
 
-    /// The topics that a member reads, by name and by its expression.
-    pub(crate) fn topics_of<'a>(&'a self, member: &'a ConsumerMember) -> BTreeSet<&'a Arc<str>> {
-        let resolved = member.regex.as_ref().and_then(|regex| self.regexes.get(regex));
-        member.topics.iter().chain(resolved.into_iter().flat_map(|it| &it.topics)).collect()
-    }
-
     /// Whether any member reads `topic`.
     pub(crate) fn is_subscribed_to(&self, topic: &str) -> bool {
         let reads = |member: &ConsumerMember| {
@@ -364,6 +360,82 @@ impl ConsumerGroup {
         let Some((id, mut soft)) = self.soft.timers.remove_entry(member_id) else { return };
         soft.session.cancel(timers, || TimerKey::Session(Arc::clone(&self.id), Arc::clone(&id)));
         soft.rebalance.cancel(timers, || TimerKey::Rebalance(Arc::clone(&self.id), id));
+    }
+
+    /// A session's queue entry came due: is it over?
+    pub(crate) fn session_over(
+        &mut self,
+        member_id: &Arc<str>,
+        due_ms: i64,
+        now_ms: i64,
+        timers: &mut Timers,
+    ) -> bool {
+        let Some(soft) = self.soft.timers.get_mut(member_id) else { return false };
+        let key = || TimerKey::Session(Arc::clone(&self.id), Arc::clone(member_id));
+        soft.session.fired(due_ms, now_ms, timers, key) && self.members.contains_key(member_id)
+    }
+
+    /// A rebalance timer's queue entry came due: is the member still where it was?
+    pub(crate) fn rebalance_over(
+        &mut self,
+        member_id: &Arc<str>,
+        due_ms: i64,
+        now_ms: i64,
+        timers: &mut Timers,
+    ) -> bool {
+        let Some(soft) = self.soft.timers.get_mut(member_id) else { return false };
+        let key = || TimerKey::Rebalance(Arc::clone(&self.id), Arc::clone(member_id));
+        let epoch = soft.rebalance_epoch;
+        soft.rebalance.fired(due_ms, now_ms, timers, key)
+            && self.members.get(member_id).is_some_and(|member| member.epoch == epoch)
+    }
+
+    /// Everything is read: sessions begin now, and whoever has partitions to give back has its time for it.
+    pub(crate) fn start_timers(&mut self, cx: &mut Cx<'_>) {
+        let members: Vec<ConsumerMember> = self.members.values().cloned().collect();
+        for member in members {
+            let classic = member.classic.as_ref().map(|it| it.session_timeout_ms);
+            let session_ms = classic.unwrap_or(cx.config.consumer_session_timeout_ms);
+            let deadline = cx.now.mono_ms.saturating_add(session_ms.into());
+            self.arm_session(&member.id, deadline, cx.timers);
+            if member.state == MemberState::UnrevokedPartitions {
+                let deadline = cx.now.mono_ms.saturating_add(member.rebalance_timeout_ms.into());
+                self.arm_rebalance(&member.id, member.epoch, deadline, cx.timers);
+            }
+        }
+    }
+
+    /// The sessions of members that came in with a classic group.
+    pub(crate) fn classic_sessions(&self) -> Vec<After> {
+        let session = |member: &ConsumerMember| {
+            let classic = member.classic.as_ref()?;
+            Some(self.session(&member.id, classic.session_timeout_ms))
+        };
+        self.members.values().filter_map(session).collect()
+    }
+
+    /// Members that say goodbye by LeaveGroup: a code for each, and who really goes.
+    pub(crate) fn leaving(&self, leaving: &[LeavingMember]) -> (Vec<ErrorCode>, Vec<Arc<str>>) {
+        let mut ids = Vec::new();
+        let mut code = |who: &LeavingMember| {
+            let mut member_id = Arc::clone(&who.member_id);
+            if let Some(instance_id) = who.instance_id.as_ref().filter(|_| member_id.is_empty()) {
+                match self.static_members.get(instance_id) {
+                    Some(known) => member_id = Arc::clone(known),
+                    None => return ErrorCode::UnknownMemberId,
+                }
+            }
+            match self.member(&member_id, who.instance_id.as_deref()) {
+                Ok(_) if ids.contains(&member_id) => ErrorCode::UnknownMemberId,
+                Ok(_) => {
+                    ids.push(member_id);
+                    ErrorCode::None
+                }
+                Err(error) => error,
+            }
+        };
+        let codes = leaving.iter().map(&mut code).collect();
+        (codes, ids)
     }
 
     /// Removes everything that the group keeps outside of itself.

@@ -19,7 +19,7 @@ pub struct TopicView {
 }
 
 /// The cluster's topics at one moment.
-pub trait Topics {
+pub trait Topics: std::fmt::Debug + Send + Sync {
     /// Changes whenever a topic comes, goes or gets partitions.
     fn version(&self) -> i64;
 
@@ -34,6 +34,30 @@ pub trait Topics {
 
     /// The racks on which a partition has replicas.
     fn racks(&self, id: Uuid, partition: i32) -> Vec<Arc<str>>;
+}
+
+/// No topics at all: what a shard knows before the host tells it.
+#[derive(Debug)]
+pub(crate) struct NoTopics;
+
+impl Topics for NoTopics {
+    fn version(&self) -> i64 {
+        -1
+    }
+
+    fn by_name(&self, _: &str) -> Option<TopicView> {
+        None
+    }
+
+    fn by_id(&self, _: Uuid) -> Option<TopicView> {
+        None
+    }
+
+    fn each_name(&self, _: &mut dyn FnMut(&Arc<str>)) {}
+
+    fn racks(&self, _: Uuid, _: i32) -> Vec<Arc<str>> {
+        Vec::new()
+    }
 }
 
 /// A number that changes when one of `names` comes, goes, is made anew or gets partitions.

@@ -77,7 +77,7 @@ impl World {
         let _ = shard.finish_loading(now);
         let client = |index: usize| Client {
             id: "".into(),
-            instance_id: (index % 3 == 0).then(|| format!("static-{index}").into()),
+            instance_id: index.is_multiple_of(3).then(|| format!("static-{index}").into()),
             phase: Phase::Out,
             token: None,
         };
@@ -193,7 +193,7 @@ impl World {
             protocol_type: "consumer".into(),
             protocols: vec![Protocol { name: "range".into(), metadata: subscription(topics) }],
             reason: None,
-            requires_known_member_id: index % 2 == 0,
+            requires_known_member_id: index.is_multiple_of(2),
             supports_skip_assignment: true,
             random,
         };

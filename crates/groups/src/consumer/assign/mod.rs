@@ -42,16 +42,14 @@ pub(crate) struct Spec {
 /// The whole group's assignment.
 pub(crate) type GroupAssignment = BTreeMap<Arc<str>, Assignment>;
 
-/// Whether there is an assignor of that name.
-pub(crate) fn is_known(name: &str) -> bool {
-    name == UNIFORM || name == RANGE
-}
-
 /// Assigns with the assignor of that name, or with `uniform`.
 pub(crate) fn assign(name: &str, spec: &Spec) -> GroupAssignment {
     match name {
         RANGE => range::assign(spec),
-        _ => uniform::assign(spec),
+        _ => {
+            debug_assert!(name == UNIFORM || name.is_empty(), "no assignor `{name}`");
+            uniform::assign(spec)
+        }
     }
 }
 
