@@ -30,7 +30,7 @@ pub use inspect::{InspectedBatch, SegmentSummary, inspect_segment};
 pub use log::{
     Appended, Compacted, CompactionError, CompactionNeed, CompactionOptions, CompactionPlan, Cut,
     DeletedSegments, FileRange, FlushTicket, Log, LogRead, NoPace, OpenOptions, Pace, ReadPlan,
-    RecoveryReport, RetentionReason, TimestampedOffset, WithLog,
+    RecoveryReport, RetentionReason, TimeSearch, TimestampedOffset, WithLog,
 };
 pub use metadata_file::{MetaProblem, MetaProperties};
 pub use millstream_partition::AppendOrigin;

@@ -30,7 +30,7 @@ pub use delete::{DeletedSegments, RetentionReason};
 pub use flush::FlushTicket;
 pub use open::{Cut, OpenOptions, RecoveryReport};
 pub use read::{FileRange, LogRead, ReadPlan};
-pub use times::TimestampedOffset;
+pub use times::{TimeSearch, TimestampedOffset};
 
 use crate::config::LogConfig;
 use crate::error::StorageError;

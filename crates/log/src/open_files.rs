@@ -121,8 +121,20 @@ impl LazyFile {
             self.slot.used.store(true, Ordering::Relaxed);
             return Ok(Arc::clone(&there.file));
         }
-        let path = path();
-        let file = open(home, &path, mode).map_err(|e| StorageError::io("open", &path, e))?;
+        let mut at = path();
+        let file = loop {
+            match open(home, &at, mode) {
+                Ok(file) => break file,
+                Err(e) => {
+                    // The file may have been renamed since its name was made.
+                    let now = path();
+                    if e.kind() != io::ErrorKind::NotFound || now == at {
+                        return Err(StorageError::io("open", &at, e));
+                    }
+                    at = now;
+                }
+            }
+        };
         *held = Some(Held { file: Arc::clone(&file), writable });
         drop(held);
         home.files.register(&self.slot);

@@ -1,4 +1,8 @@
 //! Looking offsets up by timestamp, exactly.
+//!
+//! Key type: [`TimeSearch`], taken under the log's lock without I/O and carried out without it.
+
+use std::sync::Arc;
 
 use millstream_base::{LeaderEpoch, Offset, TimestampMs};
 use millstream_records::{BatchHeader, BatchView, RecordsError, Scratch};
@@ -23,16 +27,47 @@ pub struct TimestampedOffset {
     pub leader_epoch: LeaderEpoch,
 }
 
+/// A look-up by time that is decided but not carried out. Holds no lock.
+#[derive(Clone, Debug)]
+pub struct TimeSearch {
+    segments: Arc<Vec<Arc<Segment>>>,
+    start: i64,
+}
+
 impl Log {
+    /// Plans a look-up by time. Does no I/O.
+    pub fn plan_time_search(&self) -> Result<TimeSearch, StorageError> {
+        self.check_online()?;
+        Ok(TimeSearch { segments: Arc::clone(&self.segments), start: self.start })
+    }
+
+    /// [`TimeSearch::offset_for_timestamp`] at once. May wait for the disk.
+    pub fn offset_for_timestamp(
+        &self,
+        timestamp: TimestampMs,
+    ) -> Result<Option<TimestampedOffset>, ReadError> {
+        self.plan_time_search()?.offset_for_timestamp(timestamp)
+    }
+
+    /// [`TimeSearch::max_timestamp_offset`] at once. May wait for the disk.
+    pub fn max_timestamp_offset(&self) -> Result<Option<TimestampedOffset>, ReadError> {
+        self.plan_time_search()?.max_timestamp_offset()
+    }
+}
+
+impl TimeSearch {
+    fn segments(&self) -> &[Arc<Segment>] {
+        let first = self.segments.partition_point(|s| s.base <= self.start).saturating_sub(1);
+        self.segments.get(first..).unwrap_or_default()
+    }
+
     /// The first record, in offset order from the log's start, whose timestamp is at least `timestamp`.
     /// May wait for the disk.
     pub fn offset_for_timestamp(
         &self,
         timestamp: TimestampMs,
     ) -> Result<Option<TimestampedOffset>, ReadError> {
-        self.check_online()?;
-        let first = self.segment_index(self.start);
-        for segment in self.segments.get(first..).unwrap_or_default() {
+        for segment in self.segments() {
             if segment.size() == 0 || segment.max_timestamp()?.0 < timestamp.get() {
                 continue;
             }
@@ -47,10 +82,8 @@ impl Log {
 
     /// The record with the largest timestamp, the first of them (ListOffsets with -3). May wait for the disk.
     pub fn max_timestamp_offset(&self) -> Result<Option<TimestampedOffset>, ReadError> {
-        self.check_online()?;
         let mut best: Option<(i64, &Segment)> = None;
-        let first = self.segment_index(self.start);
-        for segment in self.segments.get(first..).unwrap_or_default() {
+        for segment in self.segments() {
             let (timestamp, _) = segment.max_timestamp()?;
             if timestamp >= 0 && best.is_none_or(|(largest, _)| timestamp > largest) {
                 best = Some((timestamp, segment));

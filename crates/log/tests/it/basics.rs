@@ -35,6 +35,18 @@ fn records_get_offsets_and_come_back() {
 }
 
 #[test]
+fn an_append_is_one_write() {
+    let fs = FaultFs::new();
+    let (mut log, _) = open_with(&fs, LogConfig::default(), &options(0));
+    append(&mut log, &["the first one makes the file"], 1);
+    let before = fs.changes();
+    for n in 0..100 {
+        append(&mut log, &["value"], n);
+    }
+    assert_eq!(fs.changes() - before, 100);
+}
+
+#[test]
 fn a_read_stops_at_its_upper_bound_and_its_size() {
     let fs = FaultFs::new();
     let (mut log, _) = open_with(&fs, small(), &options(0));

@@ -9,3 +9,4 @@ mod inspect;
 mod model;
 mod support;
 mod takeover;
+mod threads;
