@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millstream_metadata::{ClusterImage, ImageDelta};
+use millstream_metadata::{ClusterImage, ConfigResourceType, ImageDelta};
 use millstream_quorum::ImageListener;
 
 use super::GroupCoordinator;
@@ -21,8 +21,13 @@ impl FollowMetadata {
         Arc::new(Self { coordinator, replicas })
     }
 
-    /// Makes the shards what `image` says.
-    pub(crate) fn refresh(&self, image: &ClusterImage) {
+    /// Makes everything what `image` says: at start.
+    pub(crate) fn start(&self, image: &Arc<ClusterImage>) {
+        self.coordinator.set_topics(image);
+        self.refresh(image);
+    }
+
+    fn refresh(&self, image: &ClusterImage) {
         self.coordinator.refresh(image, |index| {
             match self.replicas.by_name(OFFSETS_TOPIC, index) {
                 Lookup::Here(partition) => Some(partition),
@@ -39,6 +44,14 @@ impl ImageListener for FollowMetadata {
         let deleted = delta.topics_deleted.values().any(|topic| &*topic.name == OFFSETS_TOPIC);
         if changed || deleted {
             self.refresh(image);
+        }
+        let topics_changed = !delta.partitions.is_empty()
+            || !delta.topics_created.is_empty()
+            || !delta.topics_deleted.is_empty();
+        let settings_changed =
+            delta.configs.iter().any(|it| it.resource_type == ConfigResourceType::Group);
+        if topics_changed || settings_changed {
+            self.coordinator.set_topics(image);
         }
         // A topic that was made anew under its old name starts without offsets.
         let gone: Vec<Arc<str>> =

@@ -8,8 +8,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use millstream_base::{ErrorCode, NodeId, PartitionIndex};
-use millstream_config::BrokerConfig;
+use millstream_base::{ErrorCode, NodeId, PartitionIndex, ProducerEpoch, ProducerId};
+use millstream_config::{BrokerConfig, Value};
 use millstream_env::clock::Clock;
 use millstream_env::random::Random;
 use millstream_env::task;
@@ -23,8 +23,9 @@ use tokio::sync::{Notify, oneshot};
 use tracing::warn;
 
 use super::partition_of;
-use super::shard::{HostedShard, NEVER, Written};
-use crate::replica::Partition;
+use super::topics::ImageTopics;
+use super::shard::{HostedShard, InTransaction, NEVER, Written};
+use crate::replica::{Appended, Partition, TxnMarker, Verification};
 use crate::topic_rules::OFFSETS_TOPIC;
 
 /// By partition of `__consumer_offsets`; `None` where another broker leads. Empty while the topic does not exist.
@@ -38,6 +39,8 @@ pub(crate) struct GroupCoordinator {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     slots: ArcSwap<Slots>,
+    /// What shards know of topics.
+    topics: ArcSwap<ImageTopics>,
     /// One refresh at a time.
     refreshing: Mutex<()>,
     /// Until when the timer task sleeps, on the monotonic clock.
@@ -59,6 +62,7 @@ impl GroupCoordinator {
             clock,
             random,
             slots: ArcSwap::default(),
+            topics: ArcSwap::default(),
             refreshing: Mutex::new(()),
             sleeps_until_ms: AtomicI64::new(NEVER),
             wake: Arc::new(Notify::new()),
@@ -151,7 +155,7 @@ impl GroupCoordinator {
     fn load_in_background(self: &Arc<Self>, shard: Arc<HostedShard>) {
         // A new topic's shards answer at once, so that the first member of the first group need not come twice.
         if shard.partition.with_log(|log| log.log_start_offset() == log.end_offset()) {
-            shard.activate(self.now(), Shard::new(self.group_config()));
+            self.activate(&shard, Shard::new(self.group_config()));
             return self.note_deadline(&shard);
         }
         let coordinator = Arc::clone(self);
@@ -161,11 +165,37 @@ impl GroupCoordinator {
             let clock = Arc::clone(&coordinator.clock);
             let config = coordinator.group_config();
             match super::load::load(&shard, config, buffer, || clock.monotonic()) {
-                Some(loaded) => shard.activate(coordinator.now(), loaded),
+                Some(loaded) => coordinator.activate(&shard, loaded),
                 None => shard.fail(),
             }
             coordinator.note_deadline(&shard);
         });
+    }
+
+    fn activate(&self, hosted: &HostedShard, mut shard: Shard) {
+        shard.set_topics(self.topics.load_full());
+        hosted.activate(self.now(), shard);
+        // Topics may have changed between the two lines above.
+        let _ = hosted.touch(|shard| shard.set_topics(self.topics.load_full()));
+    }
+
+    /// Topics have come, gone or changed: consumer groups act on it at their members' next heartbeats.
+    pub(crate) fn set_topics(&self, image: &Arc<ClusterImage>) {
+        let number = self.topics.load().number() + 1;
+        let topics = ImageTopics::new(Arc::clone(image), number);
+        self.topics.store(Arc::clone(&topics));
+        for shard in self.shards() {
+            // A shard that loads takes the newest when it is done.
+            let _ = shard.touch(|shard| shard.set_topics(Arc::clone(&topics) as _));
+        }
+    }
+
+    /// Session timeout and heartbeat interval of a consumer group that has its own.
+    pub(crate) fn consumer_times(&self, group_id: &str) -> (Option<i32>, Option<i32>) {
+        let topics = self.topics.load();
+        let settings = topics.group_settings(group_id);
+        let number = |name: &str| settings.get(name).and_then(|text| text.parse().ok());
+        (number("consumer.session.timeout.ms"), number("consumer.heartbeat.interval.ms"))
     }
 
     /// The settings as they are now.
@@ -173,7 +203,29 @@ impl GroupCoordinator {
         let config = self.config.load();
         let groups = &config.groups;
         let size = |value: i32| usize::try_from(value).unwrap_or_default();
+        let defaults = GroupConfig::default();
+        let number = |name: &str, default: i32| match config.value(name) {
+            Some(Value::Number(number)) => i32::try_from(number).unwrap_or(default),
+            _ => default,
+        };
+        let policy = match config.value("group.consumer.migration.policy") {
+            Some(Value::Text(policy)) => policy.to_ascii_lowercase(),
+            _ => "bidirectional".to_owned(),
+        };
+        let assignors = match config.value("group.consumer.assignors") {
+            Some(Value::List(names)) => names,
+            _ => Vec::new(),
+        };
+        // Only our own assignors exist; a list without any of them leaves the defaults.
+        let known = assignors.into_iter().filter(|name| defaults.consumer_assignors.contains(name));
+        let known: Vec<String> = known.collect();
         GroupConfig {
+            consumer_max_size: size(number("group.consumer.max.size", i32::MAX)),
+            consumer_session_timeout_ms: number("group.consumer.session.timeout.ms", 45_000),
+            consumer_heartbeat_interval_ms: number("group.consumer.heartbeat.interval.ms", 5_000),
+            consumer_assignors: if known.is_empty() { defaults.consumer_assignors } else { known },
+            may_upgrade: matches!(&*policy, "bidirectional" | "upgrade"),
+            may_downgrade: matches!(&*policy, "bidirectional" | "downgrade"),
             min_session_timeout_ms: groups.min_session_timeout_ms,
             max_session_timeout_ms: groups.max_session_timeout_ms,
             initial_rebalance_delay_ms: groups.initial_rebalance_delay_ms,
@@ -181,6 +233,7 @@ impl GroupCoordinator {
             offset_metadata_max_bytes: size(groups.offset_metadata_max_bytes),
             offsets_retention_ms: i64::from(groups.offsets_retention_minutes) * 60_000,
             offsets_retention_check_interval_ms: groups.offsets_retention_check_interval_ms,
+            ..GroupConfig::default()
         }
     }
 
@@ -234,6 +287,41 @@ impl GroupCoordinator {
         let outcome = shard.decide(now, |shard| decide(shard, now));
         self.note_deadline(&shard);
         outcome
+    }
+
+    /// [`Self::decide`], where the records are part of a transaction.
+    pub(crate) fn decide_in_transaction<R>(
+        &self,
+        group_id: &str,
+        transaction: &InTransaction,
+        decide: impl FnOnce(&mut Shard, Now) -> Decided<R>,
+    ) -> Result<Written<R>, ErrorCode> {
+        let shard = self.shard(group_id)?;
+        let now = self.now();
+        shard.decide_within(now, Some(transaction), |shard| decide(shard, now))
+    }
+
+    /// What has to be taken before the transaction coordinator is asked about a group's partition; see
+    /// [`Partition::begin_verification`].
+    pub(crate) fn begin_verification(
+        &self,
+        group_id: &str,
+        producer: (ProducerId, ProducerEpoch),
+    ) -> Result<Option<Verification>, ErrorCode> {
+        let shard = self.shard(group_id)?;
+        Ok(shard.partition.begin_verification(producer.0, producer.1))
+    }
+
+    /// Writes the end of a transaction into a partition of `__consumer_offsets`.
+    pub(crate) fn end_transaction(
+        &self,
+        partition: PartitionIndex,
+        marker: &TxnMarker,
+    ) -> Result<Option<Appended>, ErrorCode> {
+        let slots = self.slots.load();
+        let at = usize::try_from(partition.get()).ok();
+        let slot = at.and_then(|at| slots.get(at)).and_then(Option::as_ref);
+        slot.ok_or(ErrorCode::NotLeaderOrFollower)?.end_transaction(self.now(), marker)
     }
 
     fn park(

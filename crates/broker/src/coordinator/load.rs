@@ -20,7 +20,7 @@ const MAX_NAMED: usize = 10;
 
 /// Why a log cannot be loaded.
 #[derive(Debug, thiserror::Error)]
-enum LoadError {
+pub(crate) enum LoadError {
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error("reading the segment: {0}")]
@@ -48,7 +48,11 @@ pub(super) fn load(
     let start = elapsed();
     let mut shard = Shard::new(config);
     let mut report = Report::default();
-    if let Err(cause) = read_all(partition, &mut shard, &mut report, buffer_bytes) {
+    let mut scratch = Scratch::new();
+    let read = read_batches(partition, buffer_bytes, |batch| {
+        read_batch(partition, batch, &mut shard, &mut scratch, &mut report);
+    });
+    if let Err(cause) = read {
         error!(
             partition = %partition.name,
             %cause,
@@ -71,15 +75,13 @@ pub(super) fn load(
     Some(shard)
 }
 
-fn read_all(
+/// Reads every batch of a partition's log, in order.
+pub(crate) fn read_batches(
     partition: &Partition,
-    shard: &mut Shard,
-    report: &mut Report,
     buffer_bytes: u32,
+    mut each: impl FnMut(&BatchView<'_>),
 ) -> Result<(), LoadError> {
-    let mut scratch = Scratch::new();
-    let (mut from, end) =
-        partition.with_log(|log| (log.log_start_offset(), log.end_offset()));
+    let (mut from, end) = partition.with_log(|log| (log.log_start_offset(), log.end_offset()));
     while from < end {
         let plan = partition.with_log(|log| log.plan_read(from, end, buffer_bytes, true))?;
         let Some(range) = plan.resolve()?.range else { return Ok(()) };
@@ -92,7 +94,7 @@ fn read_all(
                 Err(_) if from > before => break,
                 Err(source) => return Err(LoadError::Batch { offset: from, source }),
             };
-            read_batch(partition, &batch, shard, &mut scratch, report);
+            each(&batch);
             from = batch.header().last_offset().plus(1);
         }
         if from <= before {

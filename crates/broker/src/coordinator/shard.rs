@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use millstream_base::{ErrorCode, LeaderEpoch, TimestampMs};
+use millstream_base::{ErrorCode, LeaderEpoch, ProducerEpoch, ProducerId, TimestampMs};
 use millstream_env::task;
 use millstream_groups::{
     Decided, EncodeRecordError, GroupConfig, Now, Origin, Record, RequestToken, Response, Shard,
@@ -19,7 +19,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
-use crate::replica::{Appended, Partition};
+use crate::replica::{Appended, Partition, TxnMarker, Verification};
 
 /// Stands for "no deadline".
 pub(super) const NEVER: i64 = i64::MAX;
@@ -70,6 +70,15 @@ pub(crate) struct HostedShard {
     inner: Mutex<Inner>,
     /// When the shard wants to be called next, on the monotonic clock.
     next_deadline_ms: AtomicI64,
+}
+
+/// The transaction that records are part of, and what lets them in.
+#[derive(Debug)]
+pub(crate) struct InTransaction {
+    /// Whose.
+    pub producer: (ProducerId, ProducerEpoch),
+    /// Needed for the first records of a transaction in a partition.
+    pub verification: Option<Verification>,
 }
 
 /// A decision whose records are in the log.
@@ -139,11 +148,36 @@ impl HostedShard {
         now: Now,
         decide: impl FnOnce(&mut Shard) -> Decided<R>,
     ) -> Result<Written<R>, ErrorCode> {
+        self.decide_within(now, None, decide)
+    }
+
+    /// [`Self::decide`], where the records are part of a transaction: they count when it commits.
+    pub(crate) fn decide_within<R>(
+        &self,
+        now: Now,
+        transaction: Option<&InTransaction>,
+        decide: impl FnOnce(&mut Shard) -> Decided<R>,
+    ) -> Result<Written<R>, ErrorCode> {
         let mut inner = self.lock_active()?;
         let decided = decide(&mut inner.shard);
-        let outcome = self.settle(&mut inner, decided, now);
+        let outcome = self.settle(&mut inner, decided, now, transaction);
         self.note_deadline(&inner);
         outcome
+    }
+
+    /// Writes the end of a transaction, and takes it into account. `None` when it was written before.
+    pub(crate) fn end_transaction(
+        &self,
+        now: Now,
+        marker: &TxnMarker,
+    ) -> Result<Option<Appended>, ErrorCode> {
+        let mut inner = self.lock_active()?;
+        let appended = self.partition.append_marker(marker, TimestampMs(now.wall_ms));
+        let appended = appended.map_err(|cause| cause.code())?;
+        if appended.is_some() {
+            inner.shard.end_transaction(marker.producer_id.get(), marker.commit);
+        }
+        Ok(appended)
     }
 
     /// Decides a request whose answer may come later; gives the place where it will come.
@@ -159,7 +193,7 @@ impl HostedShard {
         inner.waiting.insert(token, tell);
         let decided = decide(&mut inner.shard, token);
         // A failed append is told through the same channel.
-        let _ = self.settle(&mut inner, decided, now);
+        let _ = self.settle(&mut inner, decided, now, None);
         self.note_deadline(&inner);
         Ok(answer)
     }
@@ -176,7 +210,7 @@ impl HostedShard {
                 self.note_deadline(&inner);
                 return;
             };
-            if let Err(code) = self.settle(&mut inner, decided, now) {
+            if let Err(code) = self.settle(&mut inner, decided, now, None) {
                 warn!(
                     partition = %self.partition.name,
                     error = %code,
@@ -205,7 +239,7 @@ impl HostedShard {
         inner.shard = shard;
         inner.state = State::Active;
         let decided = inner.shard.finish_loading(now);
-        if let Err(code) = self.settle(&mut inner, decided, now) {
+        if let Err(code) = self.settle(&mut inner, decided, now, None) {
             warn!(partition = %self.partition.name, error = %code, "a loaded group could not be written");
         }
         self.note_deadline(&inner);
@@ -234,16 +268,17 @@ impl HostedShard {
         inner: &mut Inner,
         decided: Decided<R>,
         now: Now,
+        transaction: Option<&InTransaction>,
     ) -> Result<Written<R>, ErrorCode> {
         if decided.records.is_empty() {
             let (reply, replies) = inner.shard.apply(now, decided, NOWHERE);
             inner.answer(replies);
             return Ok(Written { reply, committed: None });
         }
-        match self.append(&mut inner.builder, &decided.records, now) {
+        match self.append(&mut inner.builder, &decided.records, now, transaction) {
             Ok(appended) => {
-                let origin =
-                    Origin { log_offset: appended.first_offset.get(), producer_id: None };
+                let producer_id = transaction.map(|transaction| transaction.producer.0.get());
+                let origin = Origin { log_offset: appended.first_offset.get(), producer_id };
                 let (reply, replies) = inner.shard.apply(now, decided, origin);
                 let committed = inner.answer_when_committed(replies, appended);
                 Ok(Written { reply, committed })
@@ -262,9 +297,10 @@ impl HostedShard {
         builder: &mut BatchBuilder,
         records: &[Record],
         now: Now,
+        transaction: Option<&InTransaction>,
     ) -> Result<Appended, ErrorCode> {
         let config = self.partition.config();
-        builder.reset(BatchOptions::default());
+        builder.reset(options(transaction));
         let wall = TimestampMs(now.wall_ms);
         for record in records {
             let (key, value) = record.encode().map_err(|cause| too_long(&cause))?;
@@ -277,14 +313,30 @@ impl HostedShard {
             return Err(ErrorCode::RecordListTooLarge);
         }
         let mut batch = builder.build().map_err(|_| ErrorCode::RecordListTooLarge)?;
-        let required = usize::try_from(config.min_insync_replicas).unwrap_or(1);
-        self.partition
-            .append(&mut batch, AppendOrigin::Coordinator, Some(required), wall)
-            .map_err(|cause| {
-                error!(partition = %self.partition.name, %cause, "group state could not be written");
-                cause.code()
-            })
+        let required = usize::try_from(config.min_insync_replicas).ok();
+        let origin = AppendOrigin::Coordinator;
+        let appended = match transaction {
+            None => self.partition.append(&mut batch, origin, required, wall),
+            Some(InTransaction { producer, verification }) => self.partition.append_in_transaction(
+                &mut batch,
+                *producer,
+                verification.as_ref(),
+                origin,
+                required,
+                wall,
+            ),
+        };
+        appended.map_err(|cause| {
+            error!(partition = %self.partition.name, %cause, "group state could not be written");
+            cause.code()
+        })
     }
+}
+
+fn options(transaction: Option<&InTransaction>) -> BatchOptions {
+    let Some(transaction) = transaction else { return BatchOptions::default() };
+    let (producer_id, producer_epoch) = transaction.producer;
+    BatchOptions { producer_id, producer_epoch, transactional: true, ..BatchOptions::default() }
 }
 
 impl Inner {
