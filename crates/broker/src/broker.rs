@@ -22,6 +22,7 @@ use crate::fetch::SessionCache;
 use crate::producer_ids::ProducerIds;
 use crate::replica::Replicas;
 use crate::storage::Identity;
+use crate::transactions::{Surroundings, TransactionCoordinator};
 
 /// What a listener is bound to.
 #[derive(Debug, Clone)]
@@ -38,6 +39,7 @@ pub struct Broker {
     pub(crate) parts: Parts,
     sessions: SessionCache,
     groups: Arc<GroupCoordinator>,
+    transactions: Arc<TransactionCoordinator>,
     producer_ids: ProducerIds,
     authorizer: Box<dyn Authorizer>,
 }
@@ -64,7 +66,22 @@ impl Broker {
             Arc::clone(&parts.clock),
             Arc::clone(&parts.random),
         );
-        Arc::new(Self { parts, sessions, groups, producer_ids: ProducerIds::default(), authorizer: Box::new(AllowAll) })
+        let transactions = TransactionCoordinator::new(Surroundings {
+            me: parts.node_id,
+            config: Arc::clone(&parts.config),
+            clock: Arc::clone(&parts.clock),
+            image: parts.quorum.image(),
+            replicas: Arc::clone(&parts.replicas),
+            groups: Arc::clone(&groups),
+        });
+        Arc::new(Self {
+            parts,
+            sessions,
+            groups,
+            transactions,
+            producer_ids: ProducerIds::default(),
+            authorizer: Box::new(AllowAll),
+        })
     }
 
     /// This broker's id.
@@ -125,6 +142,11 @@ impl Broker {
     /// Ids for idempotent producers.
     pub(crate) fn producer_ids(&self) -> &ProducerIds {
         &self.producer_ids
+    }
+
+    /// Transactional ids whose coordinator this broker is.
+    pub(crate) fn transactions(&self) -> &Arc<TransactionCoordinator> {
+        &self.transactions
     }
 
     /// Who decides what a principal may do.

@@ -147,6 +147,10 @@ fn route(context: RequestContext, body: &mut [u8], out: &mut Outgoing) -> Result
         ApiKey::DescribeGroups => now(&context, body, out, h::describe_groups::handle),
         ApiKey::DeleteGroups => later(context, body, h::delete_groups::handle),
         ApiKey::OffsetDelete => later(context, body, h::offset_delete::handle),
+        ApiKey::ConsumerGroupHeartbeat => h::consumer_group_heartbeat::handle(context, body, out),
+        ApiKey::ConsumerGroupDescribe => {
+            now(&context, body, out, h::consumer_group_describe::handle)
+        }
         ApiKey::DeleteRecords => later(context, body, h::delete_records::handle),
         ApiKey::OffsetForLeaderEpoch => {
             now(&context, body, out, h::offset_for_leader_epoch::handle)
@@ -167,6 +171,14 @@ fn route(context: RequestContext, body: &mut [u8], out: &mut Outgoing) -> Result
         }
         ApiKey::ListConfigResources => now(&context, body, out, h::list_config_resources::handle),
         ApiKey::InitProducerId => later(context, body, h::init_producer_id::handle),
+        ApiKey::AddPartitionsToTxn => later(context, body, h::add_partitions_to_txn::handle),
+        ApiKey::AddOffsetsToTxn => later(context, body, h::add_offsets_to_txn::handle),
+        ApiKey::EndTxn => later(context, body, h::end_txn::handle),
+        ApiKey::WriteTxnMarkers => later(context, body, h::write_txn_markers::handle),
+        ApiKey::TxnOffsetCommit => later(context, body, h::txn_offset_commit::handle),
+        ApiKey::DescribeProducers => now(&context, body, out, h::describe_producers::handle),
+        ApiKey::DescribeTransactions => now(&context, body, out, h::describe_transactions::handle),
+        ApiKey::ListTransactions => now(&context, body, out, h::list_transactions::handle),
         api => Err(Refusal::NotServed { key: api.code(), version: context.version }),
     }
 }

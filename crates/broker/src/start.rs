@@ -24,7 +24,7 @@ use crate::context::ConnectionLimits;
 use crate::coordinator::FollowMetadata;
 use crate::server::{self, Listener, ListenerLimits, RequestMemory};
 use crate::storage::{self, Storage};
-use crate::{features, housekeeping};
+use crate::{features, housekeeping, transactions};
 
 /// How long connections have to end after the listeners closed.
 const GRACE: Duration = Duration::from_millis(200);
@@ -114,7 +114,7 @@ pub async fn start_on(config: BrokerConfig, fs: Arc<dyn Fs>) -> Result<Running, 
     });
     let follow = FollowMetadata::new(Arc::clone(broker.groups()), Arc::clone(broker.replicas()));
     broker.quorum().add_listener(Arc::clone(&follow) as _);
-    follow.refresh(&broker.image());
+    follow.start(&broker.image());
     broker.groups().start_timers();
     let follow = transactions::FollowMetadata::new(
         Arc::clone(broker.transactions()),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use millstream_base::{ErrorCode, LeaderEpoch, Offset, PartitionIndex};
 use millstream_env::task;
-use millstream_log::FileRange;
+use millstream_log::{AbortedTxn, FileRange};
 use parking_lot::Mutex;
 
 use super::session::{Session, SessionPartition, TopicKey};
@@ -44,6 +44,8 @@ pub(crate) struct PartitionFound {
     pub diverging: Option<(LeaderEpoch, Offset)>,
     /// The records.
     pub range: Option<FileRange>,
+    /// The aborted transactions among them; `None` for readers who do not care.
+    pub aborted: Option<Vec<AbortedTxn>>,
 }
 
 /// What was found in all partitions.
@@ -116,6 +118,7 @@ fn look_at(
         log_start: Offset::NONE,
         diverging: None,
         range: None,
+        aborted: None,
     };
     let partition = match handle(wanted, replicas) {
         Ok(partition) => partition,
@@ -136,6 +139,7 @@ fn look_at(
             look.log_start = read.log_start;
             look.diverging = read.diverging;
             look.range = read.range;
+            look.aborted = read.aborted;
         }
         Err(refused) => look.error = refused.code(),
     }

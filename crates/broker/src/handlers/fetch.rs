@@ -9,7 +9,7 @@ use millstream_base::{ErrorCode, LeaderEpoch, Offset, PartitionIndex};
 use millstream_env::task;
 use millstream_log::FileRange;
 use millstream_wire::messages::fetch::{
-    EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
 };
 use millstream_wire::{Records, Str};
 
@@ -173,6 +173,15 @@ fn topic_response(key: &TopicKey, first: PartitionData) -> FetchableTopicRespons
     topic
 }
 
+/// In the order of their markers, as readers of committed records expect them; null for others.
+fn aborted(partition: &PartitionFound) -> Option<Vec<AbortedTransaction>> {
+    let aborted = partition.aborted.as_ref()?.iter().map(|txn| AbortedTransaction {
+        producer_id: txn.producer_id.get(),
+        first_offset: txn.first_offset.get(),
+    });
+    Some(aborted.collect())
+}
+
 fn partition_data(partition: &PartitionFound, range: Option<&FileRange>) -> PartitionData {
     let (epoch, end_offset) =
         partition.diverging.map_or((-1, -1), |(epoch, end)| (epoch.get(), end.get()));
@@ -183,7 +192,7 @@ fn partition_data(partition: &PartitionFound, range: Option<&FileRange>) -> Part
         last_stable_offset: partition.last_stable.get(),
         log_start_offset: partition.log_start.get(),
         diverging_epoch: EpochEndOffset { epoch, end_offset },
-        aborted_transactions: None,
+        aborted_transactions: aborted(partition),
         records: Some(
             range.map_or_else(Records::default, |range| Records::External { len: range.len }),
         ),

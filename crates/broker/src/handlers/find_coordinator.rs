@@ -1,6 +1,6 @@
-//! FindCoordinator (key 10, v0-6): which broker coordinates a group. Version 4 and up ask for several at once.
+//! FindCoordinator (key 10, v0-6): which broker coordinates a group or a transactional id. Version 4 and up ask for several at once.
 //!
-//! The first group of a cluster makes `__consumer_offsets` here.
+//! The first group of a cluster makes `__consumer_offsets` here, the first transactional id `__transaction_state`.
 
 use millstream_base::{ErrorCode, PartitionIndex};
 use millstream_wire::Str;
@@ -11,7 +11,8 @@ use millstream_wire::messages::find_coordinator::{
 use crate::authorizer::{Operation, Resource};
 use crate::context::RequestContext;
 use crate::coordinator::{ensure_offsets_topic, partition_of};
-use crate::topic_rules::OFFSETS_TOPIC;
+use crate::topic_rules::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
+use crate::transactions::ensure_transactions_topic;
 
 /// From here on a request names several keys.
 const FIRST_WITH_KEYS: i16 = 4;
@@ -55,19 +56,12 @@ pub(crate) async fn handle(
 async fn find(context: &RequestContext, kind: i8, key: Str) -> Coordinator {
     let found = match kind {
         GROUP => find_group(context, &key).await,
-        TRANSACTION => Err(Refused(
-            ErrorCode::InvalidRequest,
-            Some("transactions are not served yet: produce without a transactional.id"),
-        )),
-        SHARE => {
-            Err(Refused(ErrorCode::InvalidRequest, Some("share groups are not served yet")))
-        }
+        TRANSACTION => find_transactional(context, &key).await,
+        SHARE => Err(Refused(ErrorCode::InvalidRequest, Some("share groups are not served yet"))),
         _ => Err(Refused(ErrorCode::InvalidRequest, Some("no such type of coordinator"))),
     };
     match found {
-        Ok((node_id, host, port)) => {
-            Coordinator { key, node_id, host, port, ..Default::default() }
-        }
+        Ok((node_id, host, port)) => Coordinator { key, node_id, host, port, ..Default::default() },
         Err(Refused(code, message)) => Coordinator {
             key,
             node_id: -1,
@@ -79,19 +73,31 @@ async fn find(context: &RequestContext, kind: i8, key: Str) -> Coordinator {
     }
 }
 
-async fn find_group(
-    context: &RequestContext,
-    group_id: &str,
-) -> Result<(i32, Str, i32), Refused> {
+async fn find_group(context: &RequestContext, group_id: &str) -> Result<(i32, Str, i32), Refused> {
     if !context.allows(Operation::Describe, Resource::Group(group_id)) {
         return Err(ErrorCode::GroupAuthorizationFailed.into());
     }
     ensure_offsets_topic(&context.broker).await?;
+    leader_of(context, OFFSETS_TOPIC, group_id)
+}
+
+async fn find_transactional(
+    context: &RequestContext,
+    transactional_id: &str,
+) -> Result<(i32, Str, i32), Refused> {
+    if !context.allows(Operation::Describe, Resource::TransactionalId(transactional_id)) {
+        return Err(ErrorCode::TransactionalIdAuthorizationFailed.into());
+    }
+    ensure_transactions_topic(&context.broker).await?;
+    leader_of(context, TRANSACTIONS_TOPIC, transactional_id)
+}
+
+/// Where a coordinator's topic holds a key.
+fn leader_of(context: &RequestContext, topic: &str, key: &str) -> Result<(i32, Str, i32), Refused> {
     let image = context.broker.image();
     let missing = || Refused::from(ErrorCode::CoordinatorNotAvailable);
-    let topic = image.topics.get(OFFSETS_TOPIC).ok_or_else(missing)?;
-    let partitions = topic.partitions.len();
-    let index = i32::try_from(partition_of(group_id, partitions)).unwrap_or_default();
+    let topic = image.topics.get(topic).ok_or_else(missing)?;
+    let index = i32::try_from(partition_of(key, topic.partitions.len())).unwrap_or_default();
     let partition = topic.partition(PartitionIndex(index)).ok_or_else(missing)?;
     let leader = partition.leader.ok_or_else(missing)?;
     let (host, port) = context.address_of(&image, leader).ok_or_else(missing)?;

@@ -1,9 +1,7 @@
 //! ListGroups (key 16, v0-5): the groups that this broker coordinates, filtered by state and type.
 
 use millstream_base::ErrorCode;
-use millstream_wire::messages::list_groups::{
-    ListGroupsRequest, ListGroupsResponse, ListedGroup,
-};
+use millstream_wire::messages::list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
 
 use crate::authorizer::{Operation, Resource};
 use crate::context::RequestContext;
@@ -25,8 +23,8 @@ pub(crate) fn handle(context: &RequestContext, request: ListGroupsRequest) -> Li
             }
         };
         for group in listed {
-            let visible = sees_all
-                || context.allows(Operation::Describe, Resource::Group(&group.group_id));
+            let visible =
+                sees_all || context.allows(Operation::Describe, Resource::Group(&group.group_id));
             if visible {
                 groups.push(ListedGroup {
                     group_id: (&group.group_id).into(),

@@ -54,7 +54,7 @@ pub(crate) async fn handle(
                 true => find(&context, &topic.name, asked, isolation).await,
                 false => Err(ErrorCode::TopicAuthorizationFailed),
             };
-            partitions.push(answer(index, found));
+            partitions.push(answer(index, found, context.version));
         }
         topics.push(ListOffsetsTopicResponse { name: topic.name, partitions });
     }
@@ -74,7 +74,14 @@ impl Place {
         Self { offset: Offset::NONE, timestamp: TimestampMs::NONE, epoch: LeaderEpoch::NONE };
 }
 
-fn answer(index: i32, found: Result<Place, ErrorCode>) -> ListOffsetsPartitionResponse {
+/// From here on an answer says the leader epoch of what it found.
+const FIRST_WITH_EPOCH: i16 = 4;
+
+fn answer(
+    index: i32,
+    found: Result<Place, ErrorCode>,
+    version: i16,
+) -> ListOffsetsPartitionResponse {
     let error = found.err().unwrap_or(ErrorCode::None);
     let place = found.unwrap_or(Place::NONE);
     ListOffsetsPartitionResponse {
@@ -82,7 +89,7 @@ fn answer(index: i32, found: Result<Place, ErrorCode>) -> ListOffsetsPartitionRe
         error_code: error.code(),
         timestamp: place.timestamp.get(),
         offset: place.offset.get(),
-        leader_epoch: place.epoch.get(),
+        leader_epoch: if version >= FIRST_WITH_EPOCH { place.epoch.get() } else { -1 },
     }
 }
 
@@ -131,11 +138,13 @@ async fn search(
     isolation: Isolation,
 ) -> Result<Place, ErrorCode> {
     let visible = partition.visible_end(isolation);
+    // The lock is not held while the disk is waited for.
+    let plan = partition.with_log(|log| log.plan_time_search()).map_err(|error| error.code())?;
     let search = move || {
-        let found = partition.with_log(|log| match timestamp {
-            MAX_TIMESTAMP => log.max_timestamp_offset(),
-            _ => log.offset_for_timestamp(TimestampMs(timestamp)),
-        });
+        let found = match timestamp {
+            MAX_TIMESTAMP => plan.max_timestamp_offset(),
+            _ => plan.offset_for_timestamp(TimestampMs(timestamp)),
+        };
         found.map_err(|error| error.code())
     };
     let found = task::spawn_blocking(search).await.map_err(|_| ErrorCode::UnknownServerError)??;

@@ -35,8 +35,7 @@ pub(crate) fn handle(
         return Ok(Outcome::Answered);
     }
     let groups = context.broker.groups();
-    let written =
-        groups.decide(&asked.group_id, |shard, now| shard.commit_offsets(now, &asked));
+    let written = groups.decide(&asked.group_id, |shard, now| shard.commit_offsets(now, &asked));
     match written {
         Ok(Written { reply, committed: None }) => {
             fill(&mut response, &reply);

@@ -19,10 +19,7 @@ use crate::coordinator::convert::{own, own_opt};
 const FIRST_WITH_GROUPS: i16 = 8;
 const FIRST_WITH_TOPIC_IDS: i16 = 10;
 
-pub(crate) fn handle(
-    context: &RequestContext,
-    request: OffsetFetchRequest,
-) -> OffsetFetchResponse {
+pub(crate) fn handle(context: &RequestContext, request: OffsetFetchRequest) -> OffsetFetchResponse {
     let require_stable = request.require_stable;
     if context.version >= FIRST_WITH_GROUPS {
         let group = |group| fetch(context, group, require_stable);
@@ -148,7 +145,11 @@ fn all_topics(context: &RequestContext, fetched: FetchedTopics) -> Vec<OffsetFet
     named.collect()
 }
 
-fn answer(name: &Arc<str>, topic_id: Uuid, offsets: Vec<FetchedOffset>) -> OffsetFetchResponseTopics {
+fn answer(
+    name: &Arc<str>,
+    topic_id: Uuid,
+    offsets: Vec<FetchedOffset>,
+) -> OffsetFetchResponseTopics {
     let partition = |fetched: FetchedOffset| match fetched.committed {
         Some(committed) => OffsetFetchResponsePartitions {
             partition_index: fetched.partition,

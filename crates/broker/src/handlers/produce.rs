@@ -3,10 +3,13 @@
 //! The request is read where it lies in the connection's buffer: checksums and records are checked outside any lock, then
 //! each batch is patched in place and written by one write under its partition's lock. Nothing is copied.
 
+mod transactional;
+
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_base::{ErrorCode, Offset, TimestampMs};
+use millstream_base::{ErrorCode, Offset, ProducerEpoch, ProducerId, TimestampMs};
 use millstream_config::TimestampType;
 use millstream_env::task;
 use millstream_log::StorageError;
@@ -22,9 +25,10 @@ use tokio::sync::oneshot;
 use crate::authorizer::{Operation, Resource};
 use crate::context::RequestContext;
 use crate::dispatch::{self, Outcome, Refusal};
-use crate::replica::{AppendFailure, Lookup};
+use crate::replica::{AppendFailure, Appended, Lookup, Partition};
 use crate::server::Outgoing;
 use crate::topic_rules;
+use transactional::{Entered, Entrance};
 
 thread_local! {
     /// Working memory, kept between requests: one set a thread, never held across a wait.
@@ -72,60 +76,142 @@ pub(crate) fn handle(
     body: &mut [u8],
     out: &mut Outgoing,
 ) -> Result<Outcome, Refusal> {
-    let (acks, timeout_ms, parts, topics) =
-        WORK.with_borrow_mut(|work| append_all(&context, body, work))?;
-    if acks == 0 {
-        // There is no answer that could carry an error.
-        let failed = parts.iter().find(|part| part.response.error_code != 0);
-        return match failed.and_then(|part| ErrorCode::from_code(part.response.error_code)) {
-            Some(code) => Err(Refusal::Unacknowledged(code)),
-            None => Ok(Outcome::Answered),
-        };
+    let step = WORK.with_borrow_mut(|work| enter_and_append(&context, body, work))?;
+    let all = match step {
+        Step::Appended(all) => all,
+        Step::Waiting(entrance) => return Ok(append_later(context, entrance, body.to_vec())),
+    };
+    if let Some(done) = all.without_answer() {
+        return done.map(|()| Outcome::Answered);
     }
-    if parts.iter().all(|part| part.durable.is_none()) {
-        dispatch::answer(&context, &response(parts, topics), out)?;
+    if all.parts.iter().all(|part| part.durable.is_none()) {
+        dispatch::answer(&context, &all.response(), out)?;
         return Ok(Outcome::Answered);
     }
-    let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or_default());
-    Ok(Outcome::Overlapping(Box::pin(async move {
-        let parts = wait_durable(parts, timeout).await;
-        let mut out = Outgoing::default();
-        dispatch::answer(&context, &response(parts, topics), &mut out)?;
-        Ok(out)
-    })))
+    Ok(Outcome::Overlapping(Box::pin(all.answer_when_durable(context))))
 }
 
-type AppendedAll = (i16, i32, Vec<Part>, Vec<TopicProduceResponse>);
+/// How far a request came at once.
+enum Step {
+    Appended(AppendedAll),
+    /// The transaction coordinator has to think about it.
+    Waiting(Entrance),
+}
 
-/// Appends every partition's batch. Returns acks, time-out, the parts, and the topics without their partitions.
-fn append_all(
+fn enter_and_append(
     context: &RequestContext,
     body: &mut [u8],
     work: &mut Work,
-) -> Result<AppendedAll, Refusal> {
+) -> Result<Step, Refusal> {
+    let view = parse(context, body, &mut work.parts)?;
+    let answer = Answer::new(&view);
+    let mut entered = None;
+    if let Some(transactional_id) = view.transactional_id {
+        let mut entrance = Entrance::new(context, transactional_id, &work.parts, body);
+        if !entrance.ask(context) {
+            return Ok(Step::Waiting(entrance));
+        }
+        entered = Some(entrance.into_entered());
+    }
+    Ok(Step::Appended(append_all(context, answer, body, work, entered)))
+}
+
+/// The connection's buffer is needed while the coordinator thinks.
+fn append_later(context: RequestContext, mut entrance: Entrance, mut body: Vec<u8>) -> Outcome {
+    Outcome::Exclusive(Box::pin(async move {
+        entrance.ask_patiently(&context).await;
+        let entered = Some(entrance.into_entered());
+        let append = |work: &mut Work| {
+            let answer = Answer::new(&parse(&context, &body, &mut work.parts)?);
+            Ok::<_, Refusal>(append_all(&context, answer, &mut body, work, entered))
+        };
+        let all = WORK.with_borrow_mut(append)?;
+        match all.without_answer() {
+            Some(done) => done.map(|()| Outgoing::default()),
+            None => all.answer_when_durable(context).await,
+        }
+    }))
+}
+
+/// What the request says of its answer.
+#[derive(Clone, Copy)]
+struct Answer {
+    acks: i16,
+    timeout: Duration,
+}
+
+impl Answer {
+    fn new(view: &ProduceView<'_>) -> Self {
+        let timeout = Duration::from_millis(u64::try_from(view.timeout_ms).unwrap_or_default());
+        Self { acks: view.acks, timeout }
+    }
+}
+
+fn parse<'a>(
+    context: &RequestContext,
+    body: &'a [u8],
+    parts: &mut Vec<ProducePart>,
+) -> Result<ProduceView<'a>, Refusal> {
     let (api, version) = (context.api, context.version);
-    let view = ProduceView::parse(body, version, &mut work.parts)
-        .map_err(|source| Refusal::Body { api, version, source })?;
-    let (acks, timeout_ms) = (view.acks, view.timeout_ms);
-    let transactional = view.transactional_id.is_some();
+    ProduceView::parse(body, version, parts).map_err(|source| Refusal::Body {
+        api,
+        version,
+        source,
+    })
+}
+
+/// A request whose records are in their logs, or refused.
+struct AppendedAll {
+    answer: Answer,
+    parts: Vec<Part>,
+    /// The topics, without their partitions.
+    topics: Vec<TopicProduceResponse>,
+}
+
+impl AppendedAll {
+    /// With acks=0 there is no answer that could carry an error; `None` when there is one.
+    fn without_answer(&self) -> Option<Result<(), Refusal>> {
+        if self.answer.acks != 0 {
+            return None;
+        }
+        let failed = self.parts.iter().find(|part| part.response.error_code != 0);
+        let code = failed.and_then(|part| ErrorCode::from_code(part.response.error_code));
+        Some(code.map_or(Ok(()), |code| Err(Refusal::Unacknowledged(code))))
+    }
+
+    fn response(self) -> ProduceResponse {
+        response(self.parts, self.topics)
+    }
+
+    async fn answer_when_durable(mut self, context: RequestContext) -> Result<Outgoing, Refusal> {
+        self.parts = wait_durable(self.parts, self.answer.timeout).await;
+        let mut out = Outgoing::default();
+        dispatch::answer(&context, &self.response(), &mut out)?;
+        Ok(out)
+    }
+}
+
+/// Appends the batches of `work.parts`. `entered`: what the parts of a transactional request may do.
+fn append_all(
+    context: &RequestContext,
+    answer: Answer,
+    body: &mut [u8],
+    work: &mut Work,
+    entered: Option<Vec<Entered>>,
+) -> AppendedAll {
+    let acks = answer.acks;
     let now = context.broker.clock().now_ms();
     let mut parts = Vec::with_capacity(work.parts.len());
     let mut topics = Vec::new();
-    for part in &work.parts {
+    for (at, part) in work.parts.iter().enumerate() {
         if topics.len() <= part.topic_entry as usize {
             topics.push(named(part, body));
         }
-        let appended = if transactional {
-            Err(Refused::because(
-                ErrorCode::InvalidTxnState,
-                "transactions are not served yet: produce without a transactional.id",
-            ))
-        } else {
-            append(context, part, body, acks, now, &mut work.validator)
-        };
-        parts.push(Part::new(part, appended));
+        let entered = entered.as_ref().and_then(|all| all.get(at)).unwrap_or(&Entered::Plain);
+        let append = Append { context, part, acks, now, entered };
+        parts.push(Part::new(part, append.run(body, &mut work.validator)));
     }
-    Ok((acks, timeout_ms, parts, topics))
+    AppendedAll { answer, parts, topics }
 }
 
 fn named(part: &ProducePart, body: &[u8]) -> TopicProduceResponse {
@@ -143,61 +229,108 @@ struct Stored {
     durable: Option<oneshot::Receiver<Result<(), StorageError>>>,
 }
 
-fn append(
-    context: &RequestContext,
-    part: &ProducePart,
-    body: &mut [u8],
-    acks: i16,
-    now: TimestampMs,
-    validator: &mut Validator,
-) -> Result<Stored, Refused> {
-    if !matches!(acks, ALL..=1) {
-        return Err(Refused::because(
-            ErrorCode::InvalidRequiredAcks,
-            format_args!("acks is {acks}; it must be 0, 1 or -1 (all)"),
-        ));
-    }
+/// The partition that a part names.
+fn find(context: &RequestContext, part: &ProducePart, body: &[u8]) -> Lookup {
     let replicas = context.broker.replicas();
-    let lookup = match part.topic {
+    match part.topic {
         ProduceTopic::Name(_) => {
             replicas.by_name(part.topic_name(body).unwrap_or_default(), part.index.into())
         }
         ProduceTopic::Id(id) => replicas.by_id(id, part.index.into()),
-    };
-    let partition = match lookup {
-        Lookup::Here(partition) => partition,
-        Lookup::Refused(code) => return Err(code.into()),
-    };
-    let topic = &*partition.name.topic;
+    }
+}
+
+fn may_write(context: &RequestContext, topic: &str) -> Result<(), ErrorCode> {
     if !context.allows(Operation::Write, Resource::Topic(topic)) {
-        return Err(ErrorCode::TopicAuthorizationFailed.into());
+        return Err(ErrorCode::TopicAuthorizationFailed);
     }
     if topic_rules::is_internal(topic) && context.client_id() != topic_rules::ADMIN_CLIENT_ID {
-        return Err(Refused::because(
-            ErrorCode::InvalidTopicException,
-            "clients may not write to internal topics",
-        ));
+        return Err(ErrorCode::InvalidTopicException);
     }
-    let config = partition.config();
-    let records = part.records.and_then(|span| body.get_mut(span.range())).unwrap_or_default();
-    topic_rules::check_codec_version(records, context.version)?;
-    let accepted = validator
-        .validate_produce(records, &topic_rules::produce_rules(&config), now)
-        .map_err(Refused::from)?;
-    let mut rewritten = accepted.rewritten;
-    let batch = rewritten.as_deref_mut().unwrap_or(records);
-    let required = usize::try_from(config.min_insync_replicas).ok().filter(|_| acks == ALL);
-    let appended = partition.append(batch, AppendOrigin::Client, required, now)?;
-    let log_append_time = match config.message_timestamp_type {
-        TimestampType::LogAppendTime => now,
-        TimestampType::CreateTime => TimestampMs::NONE,
-    };
-    Ok(Stored {
-        first_offset: appended.first_offset,
-        log_append_time,
-        log_start: appended.log_start,
-        durable: appended.durable,
-    })
+    Ok(())
+}
+
+/// One partition's append.
+struct Append<'a> {
+    context: &'a RequestContext,
+    part: &'a ProducePart,
+    acks: i16,
+    now: TimestampMs,
+    entered: &'a Entered,
+}
+
+impl Append<'_> {
+    fn run(&self, body: &mut [u8], validator: &mut Validator) -> Result<Stored, Refused> {
+        let acks = self.acks;
+        if !matches!(acks, ALL..=1) {
+            return Err(Refused::because(
+                ErrorCode::InvalidRequiredAcks,
+                format_args!("acks is {acks}; it must be 0, 1 or -1 (all)"),
+            ));
+        }
+        let partition = match find(self.context, self.part, body) {
+            Lookup::Here(partition) => partition,
+            Lookup::Refused(code) => return Err(code.into()),
+        };
+        may_write(self.context, &partition.name.topic).map_err(|code| match code {
+            ErrorCode::InvalidTopicException => {
+                Refused::because(code, "clients may not write to internal topics")
+            }
+            code => code.into(),
+        })?;
+        let config = partition.config();
+        let span = self.part.records;
+        let records = span.and_then(|span| body.get_mut(span.range())).unwrap_or_default();
+        topic_rules::check_codec_version(records, self.context.version)?;
+        let accepted = validator
+            .validate_produce(records, &topic_rules::produce_rules(&config), self.now)
+            .map_err(Refused::from)?;
+        if accepted.header.attributes.is_transactional() && matches!(self.entered, Entered::Plain) {
+            let why = "records of a transaction need the request to name its transactional id";
+            return Err(Refused::because(ErrorCode::TransactionalIdAuthorizationFailed, why));
+        }
+        let mut rewritten = accepted.rewritten;
+        let batch = rewritten.as_deref_mut().unwrap_or(records);
+        let required = usize::try_from(config.min_insync_replicas).ok().filter(|_| acks == ALL);
+        let appended = self.store(&partition, batch, required)?;
+        let log_append_time = match config.message_timestamp_type {
+            TimestampType::LogAppendTime => self.now,
+            TimestampType::CreateTime => TimestampMs::NONE,
+        };
+        Ok(Stored {
+            first_offset: appended.first_offset,
+            log_append_time,
+            log_start: appended.log_start,
+            durable: appended.durable,
+        })
+    }
+
+    fn store(
+        &self,
+        partition: &Arc<Partition>,
+        batch: &mut [u8],
+        required: Option<usize>,
+    ) -> Result<Appended, Refused> {
+        let (producer, verification) = match self.entered {
+            Entered::Plain | Entered::Unasked => {
+                return Ok(partition.append(batch, AppendOrigin::Client, required, self.now)?);
+            }
+            Entered::Refused(code) => {
+                let why = "the transaction coordinator does not let these records in";
+                return Err(Refused::because(*code, why));
+            }
+            Entered::Open(producer) => (producer, None),
+            Entered::Verified(producer, verification) => (producer, Some(verification)),
+        };
+        Ok(partition.append_in_transaction(
+            batch,
+            (ProducerId(producer.id), ProducerEpoch(producer.epoch)),
+            verification,
+            AppendOrigin::Client,
+            required,
+            self.now,
+        )?)
+    }
 }
 
 impl From<millstream_records::ProduceRejection> for Refused {

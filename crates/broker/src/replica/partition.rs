@@ -5,6 +5,7 @@
 //! while this broker leads. With one replica the high watermark follows the log end, or, where `flush.messages` asks for an
 //! fsync, what has been fsynced.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,9 +14,8 @@ use millstream_base::{
     TopicPartition, Uuid,
 };
 use millstream_config::TopicConfig;
-use millstream_log::{
-    AbortedTxn, AppendError, FileRange, Log, LogConfig, ReadError, StorageError,
-};
+use millstream_env::{fs, task};
+use millstream_log::{AbortedTxn, AppendError, FileRange, Log, LogConfig, ReadError, StorageError};
 use millstream_partition::AppendOrigin;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::oneshot;
@@ -69,7 +69,9 @@ pub(crate) enum AppendFailure {
     NotLeader,
     #[error("{in_sync} in-sync replicas, min.insync.replicas is {required}")]
     NotEnoughReplicas { in_sync: usize, required: usize },
-    #[error("the transaction that the records belong to is over, or the partition is not part of it")]
+    #[error(
+        "the transaction that the records belong to is over, or the partition is not part of it"
+    )]
     NotInTransaction,
     #[error("a marker of epoch {found} for a producer that is at epoch {current} already")]
     StaleMarker { current: ProducerEpoch, found: ProducerEpoch },
@@ -317,8 +319,15 @@ impl Partition {
             };
             (found, inner.log.plan_read(wanted.offset, bound, max_bytes, at_least_one)?)
         };
-        // Looking up the place may touch index files: not under the lock.
-        found.range = plan.resolve()?.range;
+        // Looking up the place may touch index files, and the first look at records checks them: not under the lock,
+        // and where the disk is needed, not in the way of other connections.
+        let resolved = match fs::without_waiting(|| plan.resolve()) {
+            Err(ReadError::Storage(e)) if e.kind() == io::ErrorKind::WouldBlock => {
+                task::block_here(|| plan.resolve())
+            }
+            resolved => resolved,
+        };
+        found.range = resolved?.range;
         if isolation == Isolation::ReadCommitted {
             found.aborted = Some(self.aborted(wanted.offset, &found)?);
         }
