@@ -24,11 +24,6 @@ impl Context {
         }
     }
 
-    /// The brokers as given on the command line.
-    pub(crate) fn servers(&self) -> &str {
-        &self.servers
-    }
-
     pub(crate) async fn cluster(&self) -> Result<Cluster, ClientError> {
         let config = ClientConfig {
             client_id: "millstream-cli".to_owned(),

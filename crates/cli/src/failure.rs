@@ -146,7 +146,13 @@ impl From<ProduceError> for Failure {
                 return source.clone().into();
             }
         }
-        from_code(error.code(), &error)
+        let failure = from_code(error.code(), &error);
+        match &error {
+            ProduceError::TooLarge { .. } => {
+                failure.hint("--max-record-size BYTES allows larger records, if the topic does too")
+            }
+            _ => failure,
+        }
     }
 }
 

@@ -147,7 +147,7 @@ pub enum ClientError {
         source: ConnectionError,
     },
     /// A broker answered with an error.
-    #[error("{what}: {}", broker_message(*.code, .message.as_deref()))]
+    #[error("{}", broker_message(*.code, .what, .message.as_deref()))]
     Broker {
         /// Kafka's error code.
         code: ErrorCode,
@@ -182,11 +182,12 @@ pub enum ClientError {
     Invalid(String),
 }
 
-/// The broker's words if it said any, with the code in front; else what the code means.
-fn broker_message(code: ErrorCode, message: Option<&str>) -> String {
+/// The broker's words if it said any, and the code; with `what` before them unless they name it themselves.
+fn broker_message(code: ErrorCode, what: &str, message: Option<&str>) -> String {
     match message {
-        Some(message) if !message.is_empty() => format!("{message} ({code})"),
-        _ => code.name().to_owned(),
+        Some(message) if message.contains(what) => format!("{message} ({code})"),
+        Some(message) if !message.is_empty() => format!("{what}: {message} ({code})"),
+        _ => format!("{what}: {code}"),
     }
 }
 

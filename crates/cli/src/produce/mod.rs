@@ -156,14 +156,19 @@ pub(crate) async fn run(context: &Context, args: Args) -> Outcome {
     let mut sending = Sending::new(&producer, &progress);
     let outcome = sending.all(&format, input::lines(args.max_record_size)).await;
     progress.finish();
-    let sent = sending.delivered;
-    if let Err(failure) = outcome {
+    if let Err(mut failure) = outcome {
         // What had been taken before is sent and told, so that it is known what is there.
-        let hint = format!("{sent} records before this one were delivered");
-        return Err(if failure.hint.is_some() { failure } else { failure.hint(hint) });
+        let delivered = sending.count_the_rest().await;
+        failure.message = format!("{} ({delivered} other records were sent)", failure.message);
+        return Err(failure);
     }
+    let sent = sending.delivered;
     producer.close().await;
-    context.out.json(&Summary { topic: &args.topic, records: sent })?;
+    let told = context.out.json(&Summary { topic: &args.topic, records: sent })?;
+    if !told && std::io::stderr().is_terminal() {
+        let plural = if sent == 1 { "" } else { "s" };
+        say(&format!("sent {sent} record{plural} to {}", args.topic));
+    }
     Ok(())
 }
 
@@ -199,6 +204,15 @@ impl<'a> Sending<'a> {
             self.note(number, delivery.await)?;
         }
         Ok(())
+    }
+
+    /// How many records were delivered in all, after a failure.
+    async fn count_the_rest(&mut self) -> u64 {
+        self.producer.flush().await;
+        for (_, delivery) in self.open.drain(..) {
+            self.delivered += u64::from(matches!(delivery.peek(), Some(Ok(_))));
+        }
+        self.delivered
     }
 
     async fn send(&mut self, number: u64, record: ProducerRecord) -> Outcome {

@@ -4,7 +4,7 @@ use millstream_base::ErrorCode;
 use millstream_client::NewTopic;
 use serde::Serialize;
 
-use super::last_failure;
+use super::sorted_out;
 use crate::args::assignment;
 use crate::context::Context;
 use crate::failure::Outcome;
@@ -67,7 +67,7 @@ pub(super) async fn run(context: &Context, args: Args) -> Outcome {
         existing = outcomes.iter().filter_map(known).collect();
         outcomes.retain(|name, _| !existing.contains(name));
     }
-    let created = last_failure(outcomes)?;
+    let (created, ending) = sorted_out(outcomes);
     let documents: Vec<Created> = created
         .iter()
         .map(|(topic, made)| Created {
@@ -79,7 +79,7 @@ pub(super) async fn run(context: &Context, args: Args) -> Outcome {
         })
         .collect();
     if context.out.json(&documents)? {
-        return Ok(());
+        return ending;
     }
     let verb = if args.dry_run { "would create" } else { "created" };
     for made in &documents {
@@ -95,5 +95,5 @@ pub(super) async fn run(context: &Context, args: Args) -> Outcome {
     for name in existing {
         context.out.line(&format!("topic {name} exists already"))?;
     }
-    Ok(())
+    ending
 }

@@ -3,7 +3,7 @@
 use millstream_base::ErrorCode;
 use serde::Serialize;
 
-use super::last_failure;
+use super::sorted_out;
 use crate::context::Context;
 use crate::failure::Outcome;
 
@@ -35,14 +35,14 @@ pub(super) async fn run(context: &Context, args: &Args) -> Outcome {
             code != Some(ErrorCode::UnknownTopicOrPartition)
         });
     }
-    let deleted = last_failure(outcomes)?;
+    let (deleted, ending) = sorted_out(outcomes);
     let documents: Vec<Deleted> =
         deleted.into_iter().map(|(topic, ())| Deleted { topic }).collect();
     if context.out.json(&documents)? {
-        return Ok(());
+        return ending;
     }
     for deleted in &documents {
         context.out.line(&format!("deleted topic {}", deleted.topic))?;
     }
-    Ok(())
+    ending
 }

@@ -9,7 +9,7 @@ use millstream_client::{
 };
 use serde::Serialize;
 
-use super::last_failure;
+use super::sorted_out;
 use crate::context::Context;
 use crate::failure::Outcome;
 use crate::output::{Output, Style};
@@ -63,13 +63,13 @@ struct Config {
 
 pub(super) async fn run(context: &Context, args: &Args) -> Outcome {
     let admin = context.admin().await?;
-    let topics = last_failure(admin.describe_topics(&args.names).await?)?;
+    let (topics, ending) = sorted_out(admin.describe_topics(&args.names).await?);
     let mut described = Vec::with_capacity(topics.len());
     for (_, topic) in &topics {
         described.push(describe(&admin, topic, args.all_configs).await?);
     }
     if context.out.json(&described)? {
-        return Ok(());
+        return ending;
     }
     for (place, topic) in described.iter().enumerate() {
         if place > 0 && context.out.style == Style::Table {
@@ -77,7 +77,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Outcome {
         }
         print(context.out, topic)?;
     }
-    Ok(())
+    ending
 }
 
 async fn describe(

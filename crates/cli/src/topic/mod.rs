@@ -40,8 +40,9 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
     }
 }
 
-/// Says every failure but the last, and returns that one: it sets the exit code.
-fn last_failure<T>(outcomes: Outcomes<String, T>) -> Result<Vec<(String, T)>, Failure> {
+/// What worked, and how the command ends: every failure but the last is said here, and that one is returned for
+/// when what worked was told; it sets the exit code.
+fn sorted_out<T>(outcomes: Outcomes<String, T>) -> (Vec<(String, T)>, Outcome) {
     let mut done = Vec::new();
     let mut failed: Vec<ClientError> = Vec::new();
     for (name, outcome) in outcomes {
@@ -50,9 +51,9 @@ fn last_failure<T>(outcomes: Outcomes<String, T>) -> Result<Vec<(String, T)>, Fa
             Err(error) => failed.push(error),
         }
     }
-    let Some(last) = failed.pop() else { return Ok(done) };
+    let Some(last) = failed.pop() else { return (done, Ok(())) };
     for error in failed {
         say(&Failure::from(error).to_string());
     }
-    Err(last.into())
+    (done, Err(last.into()))
 }

@@ -10,6 +10,7 @@ mod retry;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use millstream_base::{ErrorCode, NodeId, TimestampMs};
@@ -44,6 +45,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     known: Mutex<Known>,
+    next_lane: AtomicU64,
     /// One refresh at a time: whoever comes meanwhile shares its outcome.
     refreshing: tokio::sync::Mutex<()>,
 }
@@ -83,6 +85,7 @@ impl Cluster {
             clock: SystemClock::new(),
             random,
             known: Mutex::new(known),
+            next_lane: AtomicU64::new(0),
             refreshing: tokio::sync::Mutex::new(()),
         };
         let cluster = Self { inner: Arc::new(inner) };
@@ -239,6 +242,16 @@ impl Cluster {
     /// The leader of a partition as far as known.
     pub fn leader(&self, topic: &str, partition: i32) -> Option<NodeId> {
         self.metadata().partition(topic, partition)?.leader
+    }
+
+    /// A number for the lanes of one consumer.
+    pub(crate) fn lane_number(&self) -> u64 {
+        self.inner.next_lane.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Closes the connections of a lane that nobody needs any more.
+    pub(crate) fn close_lane(&self, lane: Lane) {
+        self.inner.pool.remove(lane);
     }
 
     /// Closes the connections; calls that follow make new ones.

@@ -1,7 +1,8 @@
 //! The open connections of a client, by address and purpose.
 //!
 //! Key types: [`Pool`], [`Lane`]. A broker answers one connection's requests in order, so a heartbeat must not
-//! stand behind a fetch that waits for records: each lane has its own connection.
+//! stand behind a fetch that waits for records, nor one consumer's fetch behind another's: each lane has its own
+//! connection.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,10 +16,10 @@ use crate::{ClientConfig, Connection, ConnectionError};
 pub(crate) enum Lane {
     /// Metadata, administration, producing.
     General,
-    /// Fetches, which wait at the broker.
-    Fetch,
-    /// Joins and heartbeats of a group.
-    Group,
+    /// Fetches of one consumer, which wait at the broker.
+    Fetch(u64),
+    /// Joins and heartbeats of one member of a group: a join waits for the other members.
+    Group(u64),
 }
 
 type Slot = Arc<tokio::sync::Mutex<Option<Connection>>>;
@@ -54,6 +55,11 @@ impl Pool {
             let held = slot.try_lock().ok()?;
             held.as_ref().filter(|connection| !connection.is_closed()).cloned()
         })
+    }
+
+    /// Closes what a consumer had for itself.
+    pub(super) fn remove(&self, unneeded: Lane) {
+        self.slots.lock().retain(|(_, lane), _| *lane != unneeded);
     }
 
     /// Closes everything, as far as nobody else still uses it.

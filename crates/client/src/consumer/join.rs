@@ -14,7 +14,6 @@ use super::assignor::{Assignor, Members, PartitionCounts, Subscription};
 use super::embedded;
 use super::member_task::{Joined, MemberTask};
 use crate::ClientError;
-use crate::cluster::Lane;
 
 /// The protocol type of consumers.
 const PROTOCOL_TYPE: &str = "consumer";
@@ -75,8 +74,7 @@ impl MemberTask {
         let build = |_| request.clone();
         // The coordinator answers when the others have joined too.
         let within = Some(rebalance_timeout.max(self.cluster.config().request_timeout) + GRACE);
-        let response =
-            self.cluster.call_coordinator(&self.group, Lane::Group, within, build).await?;
+        let response = self.cluster.call_coordinator(&self.group, self.lane, within, build).await?;
         let checked = ClientError::check(response.error_code, || self.name());
         let code = checked.as_ref().err().and_then(ClientError::code);
         let mut identity = self.shared.identity.lock();
@@ -149,8 +147,7 @@ impl MemberTask {
         };
         let build = |_| request.clone();
         let within = Some(self.config.max_poll_interval + GRACE);
-        let response =
-            self.cluster.call_coordinator(&self.group, Lane::Group, within, build).await?;
+        let response = self.cluster.call_coordinator(&self.group, self.lane, within, build).await?;
         ClientError::check(response.error_code, || self.name())?;
         embedded::read_assignment(response.assignment)
             .map_err(|error| ClientError::Invalid(format!("{}: {error}", self.name())))

@@ -51,6 +51,8 @@ pub(super) struct MemberTask {
     pub(super) group: String,
     pub(super) shared: Arc<Shared>,
     events: mpsc::UnboundedSender<GroupEvent>,
+    /// The connection of this member alone.
+    pub(super) lane: Lane,
     /// What the consumer reads at the moment.
     pub(super) owned: BTreeSet<TopicPartition>,
     cooperative: bool,
@@ -66,6 +68,7 @@ impl MemberTask {
         shared: Arc<Shared>,
         events: mpsc::UnboundedSender<GroupEvent>,
     ) -> Self {
+        let lane = Lane::Group(cluster.lane_number());
         let cooperative = config.assignors.iter().all(|assignor| assignor.is_cooperative());
         Self {
             cluster,
@@ -73,6 +76,7 @@ impl MemberTask {
             group,
             shared,
             events,
+            lane,
             owned: BTreeSet::new(),
             cooperative,
             counts: None,
@@ -259,7 +263,7 @@ impl MemberTask {
         };
         let build = |_| request.clone();
         let within = Some(self.config.session_timeout);
-        let answer = self.cluster.call_coordinator(&self.group, Lane::Group, within, build).await?;
+        let answer = self.cluster.call_coordinator(&self.group, self.lane, within, build).await?;
         ClientError::check(answer.error_code, || format!("group `{}`", self.group))?;
         self.last_beat = Instant::now();
         Ok(())
@@ -334,6 +338,12 @@ impl MemberTask {
         while !self.shared.is_leaving() {
             self.shared.rung.notified().await;
         }
+    }
+}
+
+impl Drop for MemberTask {
+    fn drop(&mut self) {
+        self.cluster.close_lane(self.lane);
     }
 }
 

@@ -30,6 +30,7 @@ pub use config::{ConsumerConfig, OffsetReset, ParseOffsetResetError};
 pub use decode::ConsumerRecord;
 pub use error::ConsumeError;
 
+use crate::cluster::Lane;
 use crate::{Cluster, OffsetSpec};
 use membership::Membership;
 use poll::Polling;
@@ -46,13 +47,23 @@ pub struct Consumer {
     positions: Positions,
     membership: Option<Membership>,
     polling: Polling,
+    /// The connections for this consumer's fetches alone.
+    lane: Lane,
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.cluster.close_lane(self.lane);
+    }
 }
 
 impl Consumer {
     /// A consumer that reads nothing yet: see [`Consumer::subscribe`] and [`Consumer::assign`].
     pub fn new(cluster: Cluster, config: ConsumerConfig) -> Self {
         let polling = Polling::new(&config);
-        Self { cluster, config, positions: Positions::default(), membership: None, polling }
+        let lane = Lane::Fetch(cluster.lane_number());
+        let positions = Positions::default();
+        Self { cluster, config, positions, membership: None, polling, lane }
     }
 
     // ---- what to read ----

@@ -24,7 +24,6 @@ use super::resolve::{Found, Lacking, resolve};
 use super::{CLOSE_WITHIN, ConsumeError, Consumer, ConsumerConfig, ConsumerRecord, commit_error};
 use crate::ClientError;
 use crate::backoff::Backoff;
-use crate::cluster::Lane;
 
 /// What a poll waits for.
 enum Event {
@@ -298,10 +297,10 @@ impl Consumer {
     }
 
     fn start_fetch(&mut self, node: NodeId, plan: FetchPlan) {
-        let cluster = self.cluster.clone();
+        let (cluster, lane) = (self.cluster.clone(), self.lane);
         let within = cluster.config().request_timeout + self.config.fetch_max_wait;
         self.polling.events.push(Box::pin(async move {
-            let fetched = match cluster.connection(node, Lane::Fetch).await {
+            let fetched = match cluster.connection(node, lane).await {
                 Ok(connection) => match connection.version_of::<FetchRequest>(plan.max_version()) {
                     Ok(version) => connection
                         .call(plan.request(), version, Some(within))
