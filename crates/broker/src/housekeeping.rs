@@ -1,13 +1,15 @@
-//! What a broker does beside serving: retention, checkpoints, `flush.ms`, forgetting idle producers.
+//! What a broker does beside serving: retention, compaction, checkpoints, `flush.ms`, forgetting idle producers, looking after disks.
 //!
 //! Each chore is a task that wakes by its setting's interval and works on a thread that may wait for the disk.
 
+mod cleaner;
 mod disks;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_env::task::{self, JoinHandle};
+use millstream_log::DeletedSegments;
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -36,6 +38,7 @@ pub(crate) fn start(broker: &Arc<Broker>, stop: &watch::Receiver<bool>) -> Vec<J
         every(broker, stop, checkpoint, disks::checkpoint),
         every(broker, stop, DISK_LOOK, disks::probe),
         disks::tell_places(broker, stop),
+        cleaner::start(broker, stop),
         every(broker, stop, FLUSH_LOOK, |broker| each(broker, flush)),
         every(broker, stop, expiry, |broker| {
             let now = broker.clock().now_ms();
@@ -94,22 +97,22 @@ fn retain(broker: &Arc<Broker>, partition: &Arc<Partition>) {
     let high_watermark = partition.high_watermark();
     let deleted = partition.with_log(|log| log.enforce_retention(high_watermark, now));
     match deleted {
-        Ok(deleted) => {
-            let deleted: Vec<_> = deleted.into_iter().collect();
-            if deleted.is_empty() {
-                return;
-            }
-            let delay = u64::try_from(partition.config().file_delete_delay_ms).unwrap_or_default();
-            task::spawn(async move {
-                task::sleep(Duration::from_millis(delay)).await;
-                let remove = move || deleted.iter().try_for_each(|gone| gone.remove());
-                if let Ok(Err(failure)) = task::spawn_blocking(remove).await {
-                    warn!(error = %failure, "the files of deleted segments are left behind");
-                }
-            });
-        }
+        Ok(deleted) if deleted.is_empty() => {}
+        Ok(deleted) => remove_later(deleted, partition.config().file_delete_delay_ms),
         Err(failure) => {
             warn!(partition = %partition.name, error = %failure, "retention failed");
         }
     }
+}
+
+/// Removes the files of segments that nobody can reach any more, once readers are done with them.
+fn remove_later(deleted: Vec<DeletedSegments>, delay_ms: i64) {
+    let delay = Duration::from_millis(u64::try_from(delay_ms).unwrap_or_default());
+    task::spawn(async move {
+        task::sleep(delay).await;
+        let remove = move || deleted.iter().try_for_each(DeletedSegments::remove);
+        if let Ok(Err(failure)) = task::spawn_blocking(remove).await {
+            warn!(error = %failure, "the files of deleted segments are left behind");
+        }
+    });
 }

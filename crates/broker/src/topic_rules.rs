@@ -69,7 +69,11 @@ pub(crate) fn log_config(config: &TopicConfig, producer_id_expiration_ms: i64) -
     let bytes = |value: i32| u32::try_from(value).unwrap_or_default();
     LogConfig {
         segment_bytes: bytes(config.segment_bytes),
-        segment_ms: config.segment_ms,
+        // What must be compacted by then must have left the active segment.
+        segment_ms: match config.cleanup_compact {
+            true => config.segment_ms.min(config.max_compaction_lag_ms),
+            false => config.segment_ms,
+        },
         segment_jitter_ms: config.segment_jitter_ms,
         index_interval_bytes: bytes(config.index_interval_bytes),
         segment_index_bytes: bytes(config.segment_index_bytes),

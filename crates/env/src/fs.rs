@@ -6,6 +6,7 @@
 //! kept as they are. Nothing here knows what the bytes mean.
 
 mod os;
+mod waiting;
 
 use std::fmt::Debug;
 use std::io;
@@ -14,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use os::OsFs;
+pub use waiting::{may_wait, without_waiting};
 
 /// How [`Fs::open`] opens a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +43,8 @@ pub enum Residency {
 
 /// One open file. Positions are absolute; there is no cursor, so readers need no lock.
 pub trait File: Send + Sync + Debug {
-    /// Reads into `buf` from `position`; 0 at the end of the file. May read less than asked.
+    /// Reads into `buf` from `position`; 0 at the end of the file. May read less than asked. Within
+    /// [`without_waiting`] it fails with `WouldBlock` rather than wait for the disk.
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
 
     /// Writes a prefix of `buf` at `position` and returns how much.
@@ -146,6 +149,10 @@ pub trait Fs: Send + Sync + Debug {
 
     /// Waits until the names in a directory are on the disk.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Waits until everything on the file system of `path` is on the disk: one call where many files would need one
+    /// each.
+    fn sync_all(&self, path: &Path) -> io::Result<()>;
 
     /// What a directory holds, ordered by name, with sizes.
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>>;

@@ -24,6 +24,17 @@ where
     tokio::task::spawn_blocking(work)
 }
 
+/// Runs `work`, which may wait for a disk, here and now: other tasks go on elsewhere meanwhile. It costs a change of
+/// threads, so it is for the rare case, where the answer is needed before the task can go on.
+pub fn block_here<R>(work: impl FnOnce() -> R) -> R {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    let flavor = Handle::try_current().map(|handle| handle.runtime_flavor());
+    match flavor {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
 /// The multi-thread runtime that one process has. `worker_threads` of `None` takes one a core.
 pub fn runtime(worker_threads: Option<usize>) -> std::io::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();

@@ -16,27 +16,27 @@ settings! {
         "Level of zstd where the broker compresses batches itself.";
     List "cordoned.log.dirs" = "", Valid::Any, Medium, PerBroker, Status::NotYet(parts::CORDON),
         "Log directories that get no new partitions.";
-    Long "log.cleaner.backoff.ms" = "15000", Valid::AtLeast(0), Medium, ClusterWide, Status::Idle(parts::COMPACTION),
+    Long "log.cleaner.backoff.ms" = "15000", Valid::AtLeast(0), Medium, ClusterWide, Status::Acts,
         "How long a cleaner that found nothing to do sleeps.";
-    Long "log.cleaner.dedupe.buffer.size" = "134217728", Valid::Any, Medium, ClusterWide, Status::Idle(parts::COMPACTION),
+    Long "log.cleaner.dedupe.buffer.size" = "134217728", Valid::Any, Medium, ClusterWide, Status::Acts,
         "Memory for the keys of the logs being cleaned, over all cleaners.";
-    Long "log.cleaner.delete.retention.ms" = "86400000", Valid::AtLeast(0), Medium, ClusterWide, Status::NotYet(parts::COMPACTION),
+    Long "log.cleaner.delete.retention.ms" = "86400000", Valid::AtLeast(0), Medium, ClusterWide, Status::Acts,
         "How long a compacted log keeps tombstones, so that readers see them.";
-    Boolean "log.cleaner.enable" = "true", Valid::Any, Medium, ReadOnly, Status::Idle(parts::COMPACTION),
+    Boolean "log.cleaner.enable" = "true", Valid::Any, Medium, ReadOnly, Status::Acts,
         "Compacted logs are cleaned.";
-    Double "log.cleaner.io.buffer.load.factor" = "0.9", Valid::Any, Medium, ClusterWide, Status::Idle(parts::COMPACTION),
+    Double "log.cleaner.io.buffer.load.factor" = "0.9", Valid::Any, Medium, ClusterWide, Status::Acts,
         "How full the table of keys may become.";
-    Int "log.cleaner.io.buffer.size" = "524288", Valid::AtLeast(0), Medium, ClusterWide, Status::Idle(parts::COMPACTION),
+    Int "log.cleaner.io.buffer.size" = "524288", Valid::AtLeast(0), Medium, ClusterWide, Status::NoMeaning,
         "Memory for reading and writing of the cleaners.";
-    Double "log.cleaner.io.max.bytes.per.second" = "1.7976931348623157E308", Valid::Any, Medium, ClusterWide, Status::Idle(parts::COMPACTION),
+    Double "log.cleaner.io.max.bytes.per.second" = "1.7976931348623157E308", Valid::Any, Medium, ClusterWide, Status::Acts,
         "Most bytes that cleaners read and write in a second.";
-    Long "log.cleaner.max.compaction.lag.ms" = "9223372036854775807", Valid::AtLeast(1), Medium, ClusterWide, Status::NotYet(parts::COMPACTION),
+    Long "log.cleaner.max.compaction.lag.ms" = "9223372036854775807", Valid::AtLeast(1), Medium, ClusterWide, Status::Acts,
         "Longest time that a record stays uncompacted.";
-    Double "log.cleaner.min.cleanable.ratio" = "0.5", Valid::Fraction(0.0, 1.0), Medium, ClusterWide, Status::NotYet(parts::COMPACTION),
+    Double "log.cleaner.min.cleanable.ratio" = "0.5", Valid::Fraction(0.0, 1.0), Medium, ClusterWide, Status::Acts,
         "Share of a log that must be dirty before it is cleaned.";
-    Long "log.cleaner.min.compaction.lag.ms" = "0", Valid::AtLeast(0), Medium, ClusterWide, Status::NotYet(parts::COMPACTION),
+    Long "log.cleaner.min.compaction.lag.ms" = "0", Valid::AtLeast(0), Medium, ClusterWide, Status::Acts,
         "Shortest time that a record stays uncompacted.";
-    Int "log.cleaner.threads" = "1", Valid::AtLeast(0), Medium, ClusterWide, Status::Idle(parts::COMPACTION),
+    Int "log.cleaner.threads" = "1", Valid::AtLeast(0), Medium, ClusterWide, Status::Acts,
         "Logs that are cleaned at a time.";
     List "log.cleanup.policy" = "delete", Valid::Members(&["compact", "delete"]), Medium, ClusterWide, Status::Acts,
         "What becomes of old segments: deleted, compacted, both, or kept when empty.";
@@ -96,6 +96,6 @@ settings! {
         "Largest record batch that is taken, after compression.";
     Int "min.insync.replicas" = "1", Valid::AtLeast(1), High, ClusterWide, Status::Acts,
         "Replicas that must have a record before acks=all is answered.";
-    Int "num.recovery.threads.per.data.dir" = "2", Valid::AtLeast(1), High, ClusterWide, Status::NoMeaning,
+    Int "num.recovery.threads.per.data.dir" = "2", Valid::AtLeast(1), High, ClusterWide, Status::ActsAtStart,
         "Threads that open logs at start.";
 }

@@ -16,7 +16,7 @@ settings! {
         "Codec of stored batches; `producer` keeps each batch as it was sent." <- [same("compression.type")];
     Int "compression.zstd.level" = "3", Valid::Between(-131_072, 22), Medium, Resource, Status::Acts,
         "Level of zstd where the broker compresses batches itself." <- [same("compression.zstd.level")];
-    Long "delete.retention.ms" = "86400000", Valid::AtLeast(0), Medium, Resource, Status::NotYet(parts::COMPACTION),
+    Long "delete.retention.ms" = "86400000", Valid::AtLeast(0), Medium, Resource, Status::Acts,
         "How long a compacted log keeps tombstones, so that readers see them." <- [same("log.cleaner.delete.retention.ms")];
     Boolean "errors.deadletterqueue.group.enable" = "false", Valid::Any, Medium, Resource, Status::NotYet(parts::DEAD_LETTERS),
         "Share groups may write their dead letters to the topic.";
@@ -38,7 +38,7 @@ settings! {
         "Bytes of a partition kept on local disk once they are in remote storage; -2 follows `retention.bytes`." <- [same("log.local.retention.bytes")];
     Long "local.retention.ms" = "-2", Valid::AtLeast(-2), Medium, Resource, Status::NotYet(parts::TIERED),
         "How long segments are kept on local disk once they are in remote storage; -2 follows `retention.ms`." <- [same("log.local.retention.ms")];
-    Long "max.compaction.lag.ms" = "9223372036854775807", Valid::AtLeast(1), Medium, Resource, Status::NotYet(parts::COMPACTION),
+    Long "max.compaction.lag.ms" = "9223372036854775807", Valid::AtLeast(1), Medium, Resource, Status::Acts,
         "Longest time that a record stays uncompacted." <- [same("log.cleaner.max.compaction.lag.ms")];
     Int "max.message.bytes" = "1048588", Valid::AtLeast(0), Medium, Resource, Status::Acts,
         "Largest record batch that is taken, after compression." <- [same("message.max.bytes")];
@@ -48,9 +48,9 @@ settings! {
         "How far behind the broker's clock a record's timestamp may be." <- [same("log.message.timestamp.before.max.ms")];
     String "message.timestamp.type" = "CreateTime", Valid::OneOf(&["CreateTime", "LogAppendTime"]), Medium, Resource, Status::Acts,
         "Whose clock gives a record's timestamp: the producer's or, on append, the broker's." <- [same("log.message.timestamp.type")];
-    Double "min.cleanable.dirty.ratio" = "0.5", Valid::Fraction(0.0, 1.0), Medium, Resource, Status::NotYet(parts::COMPACTION),
+    Double "min.cleanable.dirty.ratio" = "0.5", Valid::Fraction(0.0, 1.0), Medium, Resource, Status::Acts,
         "Share of the log that must be dirty before it is cleaned." <- [same("log.cleaner.min.cleanable.ratio")];
-    Long "min.compaction.lag.ms" = "0", Valid::AtLeast(0), Medium, Resource, Status::NotYet(parts::COMPACTION),
+    Long "min.compaction.lag.ms" = "0", Valid::AtLeast(0), Medium, Resource, Status::Acts,
         "Shortest time that a record stays uncompacted." <- [same("log.cleaner.min.compaction.lag.ms")];
     Int "min.insync.replicas" = "1", Valid::AtLeast(1), Medium, Resource, Status::Acts,
         "Replicas that must have a record before acks=all is answered." <- [same("min.insync.replicas")];

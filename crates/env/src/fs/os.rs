@@ -37,7 +37,17 @@ struct OsFile(fs::File);
 
 impl File for OsFile {
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
-        self.0.read_at(buf, position)
+        if super::may_wait() {
+            return self.0.read_at(buf, position);
+        }
+        let mut bufs = [io::IoSliceMut::new(buf)];
+        match rustix::io::preadv2(&self.0, &mut bufs, position, ReadWriteFlags::NOWAIT) {
+            Ok(read) => Ok(read),
+            Err(Errno::AGAIN) => Err(io::ErrorKind::WouldBlock.into()),
+            // The file system cannot tell: better to wait than never to read.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => self.0.read_at(buf, position),
+            Err(other) => Err(other.into()),
+        }
     }
 
     fn write_at(&self, buf: &[u8], position: u64) -> io::Result<usize> {
@@ -143,6 +153,10 @@ impl Fs for OsFs {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         fs::File::open(path)?.sync_all()
+    }
+
+    fn sync_all(&self, path: &Path) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(fs::File::open(path)?)?)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {

@@ -48,6 +48,7 @@ fn names_are_listed_in_order_and_kinds_of_errors_are_kept() {
     assert_eq!(there.kind(), io::ErrorKind::AlreadyExists);
     OsFs.rename(&dir.join("b"), &dir.join("c")).unwrap();
     OsFs.sync_dir(&dir).unwrap();
+    OsFs.sync_all(&dir).unwrap();
     OsFs.remove_file(&dir.join("c")).unwrap();
     assert!(OsFs.free_bytes(&dir).unwrap() <= OsFs.total_bytes(&dir).unwrap());
     OsFs.remove_dir_all(&dir).unwrap();
