@@ -151,8 +151,11 @@ pub trait Fs: Send + Sync + Debug {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 
     /// Waits until everything on the file system of `path` is on the disk: one call where many files would need one
-    /// each.
-    fn sync_all(&self, path: &Path) -> io::Result<()>;
+    /// each. `Unsupported` where there is no such call.
+    fn sync_all(&self, path: &Path) -> io::Result<()> {
+        let _ = path;
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// What a directory holds, ordered by name, with sizes.
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>>;

@@ -19,6 +19,7 @@ pub use load::OpenedLog;
 
 use crate::checkpoint::{self, OffsetCheckpoint};
 use crate::error::StorageError;
+use crate::log::FlushTicket;
 use crate::metadata_file::MetaProperties;
 use crate::names;
 use crate::open_files::OpenFiles;
@@ -28,6 +29,8 @@ const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 const CLUSTER_METADATA: &str = "__cluster_metadata";
 /// Files that stay open unless the broker sets another bound; well below any usual limit of a process.
 const DEFAULT_OPEN_FILES: usize = 512;
+/// Tickets that are cheaper to sync one by one than with everything else on the file system.
+const FEW_TICKETS: usize = 32;
 /// Checkpoints of more bytes than this are not Kafka's.
 const MAX_CHECKPOINT: u64 = 256 << 20;
 
@@ -143,6 +146,25 @@ impl LogDir {
         self.fs
             .write_atomically(&path, text.as_bytes())
             .map_err(|e| StorageError::io("write", &path, e))
+    }
+
+    /// Syncs what many logs wait for (see [`crate::Log::prepare_close`]): a few one by one, many by one sync of the whole
+    /// file system. The outcomes are in the order of the tickets.
+    pub fn finish(&self, tickets: &[FlushTicket]) -> Vec<Result<(), StorageError>> {
+        let run_each = || tickets.iter().map(FlushTicket::run).collect();
+        if tickets.len() <= FEW_TICKETS {
+            return run_each();
+        }
+        let mut outcomes: Vec<_> = tickets.iter().map(FlushTicket::write_unsynced).collect();
+        match self.fs.sync_all(&self.path) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::Unsupported => return run_each(),
+            Err(e) => {
+                let error = StorageError::io("sync", &self.path, e);
+                outcomes.fill_with(|| Err(error.clone()));
+            }
+        }
+        outcomes
     }
 
     /// Leaves the marker of a clean stop, after all logs are closed and the checkpoints are written.

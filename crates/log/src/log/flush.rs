@@ -56,6 +56,18 @@ impl FlushTicket {
         Ok(())
     }
 
+    /// Writes what [`FlushTicket::run`] would write, for [`crate::LogDir::finish`], which syncs all at once.
+    pub(crate) fn write_unsynced(&self) -> Result<(), StorageError> {
+        let Some(text) = &self.epochs else { return Ok(()) };
+        let path = self.home.file(names::EPOCHS);
+        let write = || {
+            let file = self.home.fs.open(&path, OpenMode::Create)?;
+            file.write_all_at(text.as_bytes(), 0)?;
+            file.truncate(text.len() as u64)
+        };
+        write().map_err(|e| StorageError::io("write", &path, e))
+    }
+
     fn sync_names(&self) -> Result<(), StorageError> {
         sync_file(&self.home, &self.home.file(names::PARTITION_METADATA), None)?;
         let path = self.home.path();
@@ -160,15 +172,20 @@ impl Log {
         }
     }
 
-    /// Makes the log ready for a start without recovery: indexes, producer snapshot and epochs written,
-    /// everything synced. Returns the recovery point, for the checkpoint.
-    pub fn close(&mut self) -> Result<Offset, StorageError> {
+    /// Makes the log ready for a start without recovery: indexes, producer snapshot and epochs are written, and the
+    /// ticket, if there is one, syncs them. Complete it with [`Log::complete_flush`].
+    pub fn prepare_close(&mut self) -> Result<Option<FlushTicket>, StorageError> {
         self.check_online()?;
         self.active().settle_indexes()?;
         if self.end > self.start || !self.producers.is_empty() {
             self.write_snapshot(self.end)?;
         }
-        if let Some(ticket) = self.ticket_upto(self.end, true)? {
+        self.ticket_upto(self.end, true)
+    }
+
+    /// [`Log::prepare_close`], synced under the caller's lock. Returns the recovery point, for the checkpoint.
+    pub fn close(&mut self) -> Result<Offset, StorageError> {
+        if let Some(ticket) = self.prepare_close()? {
             let outcome = ticket.run();
             self.complete_flush(&ticket, outcome)?;
         }

@@ -465,6 +465,41 @@ fn a_directory_has_one_owner_and_one_cluster() {
 }
 
 #[test]
+fn many_logs_are_closed_with_one_sync() {
+    let fs = FaultFs::new();
+    let dir = only_dir(&fs, &own_dir(1, None)).unwrap();
+    let mut logs: Vec<_> = (0..50)
+        .map(|n| {
+            let partition = millstream_base::TopicPartition::new("many", n);
+            let made = OpenOptions { topic_id: Some(TOPIC), ..OpenOptions::default() };
+            let config = Arc::new(small());
+            let open = millstream_log::Log::open(fs.clone(), &root(), partition, config, &made);
+            let mut log = open.unwrap().0;
+            append(&mut log, &["x"], i64::from(n));
+            log
+        })
+        .collect();
+    let tickets: Vec<_> =
+        logs.iter_mut().map(|log| log.prepare_close().unwrap().unwrap()).collect();
+    for ((log, ticket), outcome) in logs.iter_mut().zip(&tickets).zip(dir.finish(&tickets)) {
+        assert_eq!(log.complete_flush(ticket, outcome).unwrap(), Offset(1));
+        assert!(log.prepare_close().unwrap().is_none());
+    }
+    dir.mark_clean(1).unwrap();
+    drop((dir, logs));
+    fs.restart(true);
+    let dir = only_dir(&fs, &own_dir(1, None)).unwrap();
+    assert!(dir.was_clean());
+    let config = Arc::new(small());
+    let found = dir.partitions().unwrap();
+    let opened = dir.open_logs(&found, 2, TimestampMs(0), &|_| Arc::clone(&config)).unwrap();
+    for log in opened.into_iter().map(|opened| opened.outcome.unwrap().0) {
+        assert_eq!((log.end_offset(), log.topic_id()), (Offset(1), Some(TOPIC)));
+        assert_eq!(log.epochs().latest(), Some(LeaderEpoch(0)));
+    }
+}
+
+#[test]
 fn logs_of_a_directory_open_in_parallel_and_one_bad_one_does_not_matter() {
     let fs = FaultFs::new();
     let dir = only_dir(&fs, &own_dir(1, None)).unwrap();

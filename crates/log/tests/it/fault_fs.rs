@@ -386,6 +386,19 @@ impl Fs for FaultFs {
         Ok(())
     }
 
+    fn sync_all(&self, _: &Path) -> io::Result<()> {
+        self.simple_change(true)?;
+        let mut state = self.state();
+        state.synced_names = state.names.clone();
+        for node in state.names.values() {
+            if let Node::File(inode) = node {
+                let mut contents = inode.lock().unwrap();
+                contents.synced = contents.data.clone();
+            }
+        }
+        Ok(())
+    }
+
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         self.check()?;
         let state = self.state();

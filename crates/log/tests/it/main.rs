@@ -7,6 +7,7 @@ mod crash;
 mod fault_fs;
 mod inspect;
 mod model;
+mod scale;
 mod support;
 mod takeover;
 mod threads;
