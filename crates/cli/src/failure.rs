@@ -141,10 +141,10 @@ impl From<ClientError> for Failure {
 
 impl From<ProduceError> for Failure {
     fn from(error: ProduceError) -> Self {
-        if let ProduceError::Metadata { source, .. } = &error {
-            if is_unreachable(source) {
-                return source.clone().into();
-            }
+        if let ProduceError::Metadata { source, .. } = &error
+            && is_unreachable(source)
+        {
+            return source.clone().into();
         }
         let failure = from_code(error.code(), &error);
         match &error {

@@ -26,7 +26,7 @@ pub(super) struct LineFormat {
 impl LineFormat {
     /// The record of a line.
     pub(super) fn parse(&self, line: &[u8]) -> Result<ProducerRecord, String> {
-        let mut record = if self.json { self.from_json(line)? } else { self.from_text(line)? };
+        let mut record = if self.json { self.json_record(line)? } else { self.text_record(line)? };
         if record.key.is_none() {
             record.key.clone_from(&self.key);
         }
@@ -35,7 +35,7 @@ impl LineFormat {
         Ok(record)
     }
 
-    fn from_json(&self, line: &[u8]) -> Result<ProducerRecord, String> {
+    fn json_record(&self, line: &[u8]) -> Result<ProducerRecord, String> {
         let parsed: JsonRecord =
             serde_json::from_slice(line).map_err(|error| format!("not a JSON record: {error}"))?;
         let mut record = parsed.into_producer_record(&self.topic)?;
@@ -45,7 +45,7 @@ impl LineFormat {
         Ok(record)
     }
 
-    fn from_text(&self, line: &[u8]) -> Result<ProducerRecord, String> {
+    fn text_record(&self, line: &[u8]) -> Result<ProducerRecord, String> {
         let mut record = ProducerRecord::to(self.topic.clone());
         let mut rest = line;
         if self.inline_headers {

@@ -218,10 +218,10 @@ impl<'a> Sending<'a> {
     async fn send(&mut self, number: u64, record: ProducerRecord) -> Outcome {
         let delivery = self.producer.send(record).await.map_err(|error| at_line(number, error))?;
         self.open.push_back((number, delivery));
-        if self.open.len() >= MAX_OPEN {
-            if let Some((number, delivery)) = self.open.pop_front() {
-                self.note(number, delivery.await)?;
-            }
+        if self.open.len() >= MAX_OPEN
+            && let Some((number, delivery)) = self.open.pop_front()
+        {
+            self.note(number, delivery.await)?;
         }
         Ok(())
     }
