@@ -1,5 +1,6 @@
 //! A directory that Kafka 4.0.0 wrote opens as it is. Skipped where the fixture is not beside the repository.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -8,7 +9,8 @@ use millstream_base::{NodeId, Offset, TimestampMs};
 use millstream_env::fs::OsFs;
 use millstream_env::random::SeededRandom;
 use millstream_log::{
-    CheckpointKind, ClaimOptions, InspectedBatch, Log, LogConfig, LogDir, claim, inspect_segment,
+    CheckpointKind, ClaimOptions, CompactionOptions, InspectedBatch, Log, LogConfig, LogDir,
+    NoPace, claim, inspect_segment,
 };
 use millstream_records::{Batches, Scratch};
 use serde_json::Value;
@@ -99,6 +101,37 @@ fn expected(list: &Value) -> Vec<Value> {
     list
 }
 
+/// The last record of each key, without tombstones.
+fn last_values(records: &[Value]) -> BTreeMap<String, Value> {
+    let mut values = BTreeMap::new();
+    for record in records {
+        values.insert(record[2].to_string(), record.clone());
+    }
+    values.retain(|_, record| record[3] == Value::Bool(true));
+    values
+}
+
+fn compaction_keeps_the_last_values(log: &mut Log, before: &[Value]) {
+    let now = TimestampMs(i64::MAX / 2);
+    log.force_roll(now).unwrap();
+    let end = log.end_offset();
+    let plan = log.compaction_plan(Offset(0), end, now).unwrap().unwrap();
+    let options = CompactionOptions {
+        dedupe_buffer_bytes: 1 << 20,
+        load_factor: 0.9,
+        max_batch_bytes: 1 << 20,
+        seed: 5,
+        now,
+    };
+    let shared = std::cell::RefCell::new(log);
+    let done = plan.run(&options, &mut NoPace, &|step| step(&mut shared.borrow_mut())).unwrap();
+    assert!(done.records_kept > 0 && done.records_kept <= before.len() as u64);
+    let log = shared.into_inner();
+    let after = records(log, false);
+    assert_eq!(last_values(&after), last_values(before));
+    assert_eq!((after.len() as u64, log.end_offset()), (done.records_kept, end));
+}
+
 fn check(path: &Path, manifest: &Value) {
     let (dir, mut logs) = open(path);
     let watermarks = dir.read_checkpoint(CheckpointKind::HighWatermark).unwrap();
@@ -120,6 +153,9 @@ fn check(path: &Path, manifest: &Value) {
             let found = log.offset_for_timestamp(TimestampMs(time)).unwrap().unwrap();
             let least = found.offset.get() <= first[0].as_i64().unwrap();
             assert!(least && found.timestamp.get() >= time, "{} {time}", log.partition());
+        }
+        if &*log.partition().topic == "profiles" {
+            compaction_keeps_the_last_values(log, &all);
         }
         // And it goes on.
         let end = log.end_offset();
