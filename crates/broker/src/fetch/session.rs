@@ -59,29 +59,35 @@ pub(crate) struct SessionPartition {
 #[derive(Debug, Default)]
 pub(crate) struct Session {
     partitions: Vec<SessionPartition>,
-    places: HashMap<(TopicKey, PartitionIndex), usize>,
+    /// Made when the session is first changed: most fetches name their partitions once and never again.
+    places: Option<HashMap<(TopicKey, PartitionIndex), usize>>,
     /// The partition that is served first; moves on so that a busy one does not starve the others.
     first: usize,
 }
 
 impl Session {
+    /// Adds a partition that the session does not name yet.
+    pub(crate) fn add(&mut self, topic: TopicKey, partition: PartitionIndex, wanted: Wanted) {
+        let (told, seen) = ((Offset::NONE, Offset::NONE), Offset::NONE);
+        self.partitions.push(SessionPartition { topic, partition, wanted, handle: None, told, seen });
+    }
+
     /// Adds a partition, or changes what is asked of it.
     pub(crate) fn set(&mut self, topic: TopicKey, partition: PartitionIndex, wanted: Wanted) {
-        let place = self.places.entry((topic.clone(), partition)).or_insert(self.partitions.len());
-        if let Some(known) = self.partitions.get_mut(*place) {
-            known.wanted = wanted;
-            return;
+        let next = self.partitions.len();
+        let place = *self.places().entry((topic.clone(), partition)).or_insert(next);
+        match self.partitions.get_mut(place) {
+            Some(known) => known.wanted = wanted,
+            None => self.add(topic, partition, wanted),
         }
-        let told = (Offset::NONE, Offset::NONE);
-        let seen = Offset::NONE;
-        self.partitions.push(SessionPartition {
-            topic,
-            partition,
-            wanted,
-            handle: None,
-            told,
-            seen,
-        });
+    }
+
+    fn places(&mut self) -> &mut HashMap<(TopicKey, PartitionIndex), usize> {
+        let partitions = &self.partitions;
+        self.places.get_or_insert_with(|| {
+            let places = partitions.iter().enumerate();
+            places.map(|(place, p)| ((p.topic.clone(), p.partition), place)).collect()
+        })
     }
 
     /// Takes partitions out.
@@ -90,14 +96,10 @@ impl Session {
             return;
         }
         for key in gone {
-            self.places.remove(key);
+            self.places().remove(key);
         }
-        let places = &self.places;
+        let places = self.places.take().unwrap_or_default();
         self.partitions.retain(|p| places.contains_key(&(p.topic.clone(), p.partition)));
-        self.places.clear();
-        for (place, p) in self.partitions.iter().enumerate() {
-            self.places.insert((p.topic.clone(), p.partition), place);
-        }
         self.first = 0;
     }
 

@@ -74,7 +74,7 @@ fn open(context: &RequestContext, request: &FetchRequest) -> Result<Fetch, Error
         1 => Isolation::ReadCommitted,
         _ => Isolation::ReadUncommitted,
     };
-    update(&mut opened.session.lock(), request, by_id);
+    update(&mut opened.session.lock(), request, by_id, opened.incremental);
     let bound = broker.config().node.fetch_max_bytes;
     let limits = FetchLimits {
         min_bytes: i64::from(request.min_bytes),
@@ -85,7 +85,7 @@ fn open(context: &RequestContext, request: &FetchRequest) -> Result<Fetch, Error
     Ok(Fetch { opened, limits, max_wait })
 }
 
-fn update(session: &mut Session, request: &FetchRequest, by_id: bool) {
+fn update(session: &mut Session, request: &FetchRequest, by_id: bool, incremental: bool) {
     let key = |name: &Str, id| match by_id {
         true => TopicKey::Id(id),
         false => TopicKey::Name(name.into()),
@@ -105,7 +105,11 @@ fn update(session: &mut Session, request: &FetchRequest, by_id: bool) {
                 current_leader_epoch: LeaderEpoch(partition.current_leader_epoch),
                 last_fetched_epoch: LeaderEpoch(partition.last_fetched_epoch),
             };
-            session.set(key.clone(), PartitionIndex(partition.partition), wanted);
+            let index = PartitionIndex(partition.partition);
+            match incremental {
+                true => session.set(key.clone(), index, wanted),
+                false => session.add(key.clone(), index, wanted),
+            }
         }
     }
 }
