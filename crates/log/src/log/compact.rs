@@ -250,6 +250,9 @@ impl Log {
                 }
             }
         }
-        Ok(Range { first_dirty, first_uncleanable: bound.max(first_dirty) })
+        // Whole segments: one that holds the last stable offset would be cleaned again and again.
+        let first_uncleanable =
+            self.segments.get(self.segment_index(bound)).map_or(bound, |s| s.base);
+        Ok(Range { first_dirty, first_uncleanable })
     }
 }

@@ -201,6 +201,29 @@ fn lags_hold_back_and_hurry() {
 }
 
 #[test]
+fn a_segment_with_an_open_transaction_waits() {
+    let fs = FaultFs::new();
+    let (mut log, _) = open_with(&fs, compacted(), &options(0));
+    for n in 0..50 {
+        put(&mut log, &[("k", Some(&format!("v{n}")))], n);
+    }
+    let transaction = BatchOptions { transactional: true, ..producer(1, 0, 0) };
+    let mut bytes = keyed(&[("k", Some("open"))], 50, transaction);
+    log.append(&mut bytes, LeaderEpoch(0), AppendOrigin::Client, TimestampMs(50)).unwrap();
+    log.force_roll(TimestampMs(50)).unwrap();
+    let log = RefCell::new(log);
+    let need = |first_dirty| {
+        log.borrow().compaction_need(first_dirty, Offset(51), TimestampMs(50)).unwrap()
+    };
+    assert!(need(Offset(0)).due);
+    let done = compact(&log, 0, &limits(50), &mut NoPace).unwrap().unwrap();
+    assert!(done.upto > Offset(0) && done.upto < Offset(50), "{}", done.upto);
+    // What is due can be planned, and what is done is not due again.
+    assert!(!need(done.upto).due && need(done.upto).dirty_bytes == 0);
+    assert!(compact(&log, done.upto.get(), &limits(50), &mut NoPace).unwrap().is_none());
+}
+
+#[test]
 fn damage_stops_a_run_and_changes_nothing() {
     let fs = FaultFs::new();
     let (mut log, _) = open_with(&fs, compacted(), &options(0));
@@ -317,6 +340,7 @@ impl World {
     }
 
     fn compact(&mut self) {
+        self.a_due_log_has_a_plan();
         let buffer = if self.rng.chance(3) { 24 * 6 } else { 1 << 16 };
         let options = CompactionOptions { dedupe_buffer_bytes: buffer, ..limits(self.now) };
         let crash = self.rng.chance(3);
@@ -365,6 +389,13 @@ impl World {
         } else if self.log().borrow().offline_reason().is_some() {
             self.reopen(false);
         }
+    }
+
+    fn a_due_log_has_a_plan(&self) {
+        let log = self.log().borrow();
+        let (first, end, now) = (Offset(self.first_dirty), log.end_offset(), TimestampMs(self.now));
+        let due = log.compaction_need(first, end, now).unwrap().due;
+        assert_eq!(due, log.compaction_plan(first, end, now).unwrap().is_some());
     }
 
     fn reopen(&mut self, clean: bool) {
