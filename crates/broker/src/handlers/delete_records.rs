@@ -1,11 +1,15 @@
 //! DeleteRecords (key 21, v0-2): moves a partition's log start up.
 
+use std::sync::Arc;
+
 use millstream_base::{ErrorCode, Offset};
 use millstream_env::task;
 use millstream_wire::messages::delete_records::{
     DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsResponse,
     DeleteRecordsTopicResult,
 };
+
+use tracing::warn;
 
 use crate::authorizer::{Operation, Resource};
 use crate::context::RequestContext;
@@ -32,6 +36,14 @@ pub(crate) async fn handle(
             });
         }
         topics.push(DeleteRecordsTopicResult { name: topic.name, partitions });
+    }
+    let replicas = Arc::clone(context.broker.replicas());
+    match task::spawn_blocking(move || replicas.checkpoint_starts()).await {
+        Ok(Err(failure)) => {
+            warn!(error = %failure, "where logs start could not be noted; a kill may bring deleted records back");
+        }
+        // A panic has said so.
+        Ok(Ok(())) | Err(_) => {}
     }
     DeleteRecordsResponse { topics, ..Default::default() }
 }

@@ -25,7 +25,7 @@ pub(super) fn probe(broker: &Arc<Broker>) {
 /// Writes the checkpoints; a directory that they cannot be written to, and that is gone, is taken out of service.
 pub(super) fn checkpoint(broker: &Arc<Broker>) {
     let replicas = broker.replicas();
-    let failed = replicas.logs().checkpoint(&replicas.states());
+    let failed = replicas.checkpoint();
     let any = !failed.is_empty();
     failed.into_iter().for_each(|dir| replicas.fail_dir(dir));
     if any {

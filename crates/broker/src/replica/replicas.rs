@@ -8,9 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use millstream_base::{ErrorCode, NodeId, PartitionIndex, TopicPartition, Uuid};
+use millstream_base::{ErrorCode, NodeId, Offset, PartitionIndex, TopicPartition, Uuid};
 use millstream_config::{BrokerConfig, TopicConfig};
-use millstream_log::{Log, LogConfig, StorageError};
+use millstream_log::{CheckpointKind, Log, LogConfig, StorageError};
 use millstream_metadata::decide::is_reserved_directory;
 use millstream_metadata::{
     ClusterImage, ConfigResource, ConfigResourceType, ImageDelta, Partition as PartitionImage,
@@ -77,6 +77,8 @@ pub(crate) struct Replicas {
     config: Arc<ArcSwap<BrokerConfig>>,
     /// Where replicas lie that metadata does not know, to be told: topic, partition, directory.
     unassigned: Mutex<Vec<(Uuid, PartitionIndex, Uuid)>>,
+    /// Held from looking at the partitions until their checkpoints are written, so that older ones never replace newer.
+    checkpointing: Mutex<()>,
 }
 
 impl Replicas {
@@ -87,7 +89,8 @@ impl Replicas {
         config: Arc<ArcSwap<BrokerConfig>>,
     ) -> Arc<Self> {
         let (topics, unassigned) = (RwLock::default(), Mutex::default());
-        Arc::new(Self { me, topics, logs, config, unassigned })
+        let checkpointing = Mutex::default();
+        Arc::new(Self { me, topics, logs, config, unassigned, checkpointing })
     }
 
     /// Finds a partition by its topic's name.
@@ -321,8 +324,22 @@ impl Replicas {
         }
     }
 
+    /// Writes the checkpoints of all directories in service. Those that cannot be written to are returned.
+    pub(crate) fn checkpoint(&self) -> Vec<&Dir> {
+        let _turn = self.checkpointing.lock();
+        self.logs.checkpoint(&self.states())
+    }
+
+    /// Writes where the logs start: what was deleted on request stays deleted after a kill.
+    pub(crate) fn checkpoint_starts(&self) -> Result<(), StorageError> {
+        let _turn = self.checkpointing.lock();
+        let states = self.states().into_iter().filter(|state| state.log_start > Offset::ZERO);
+        let starts = states.map(|state| (state.path, state.partition, state.log_start));
+        self.logs.write_checkpoints(CheckpointKind::LogStart, starts)
+    }
+
     /// What the checkpoints are to say.
-    pub(crate) fn states(&self) -> Vec<LogState> {
+    fn states(&self) -> Vec<LogState> {
         self.all().iter().map(|partition| partition.state()).collect()
     }
 
@@ -337,7 +354,7 @@ impl Replicas {
                 unclean.extend(partition.with_log(|log| log.path().parent().map(Path::to_owned)));
             }
         }
-        let failed = self.logs.checkpoint(&self.states());
+        let failed = self.checkpoint();
         drop(failed);
         self.logs.mark_clean(|dir| !unclean.iter().any(|path| path == dir.path()));
     }

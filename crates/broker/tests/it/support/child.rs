@@ -38,6 +38,17 @@ pub enum Under<'a> {
     SmallDisk(&'a Path, u32),
     /// The directory cannot be written to.
     ReadOnly(&'a Path),
+    /// Its fsyncs are written to this file.
+    Traced(&'a Path),
+}
+
+impl Under<'_> {
+    /// Whether [`Under::Traced`] works here.
+    pub fn can_trace() -> bool {
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-e", "trace=none", "true"]).stderr(Stdio::null());
+        strace.status().is_ok_and(|status| status.success())
+    }
 }
 
 impl Child {
@@ -150,6 +161,11 @@ fn command(under: Under<'_>) -> Command {
             sh
         }
         Under::SmallDisk(dir, kib) => mounted(&format!("-t tmpfs -o size={kib}k none"), dir, &me),
+        Under::Traced(file) => {
+            let mut strace = Command::new("strace");
+            strace.args(["-f", "-qq", "-e", "trace=fsync,fdatasync", "-o"]).arg(file).arg(&me);
+            strace
+        }
         Under::ReadOnly(dir) => {
             mounted("-o bind \"$0\" \"$0\" && mount -o remount,bind,ro", dir, &me)
         }
