@@ -25,6 +25,9 @@ pub(crate) const STATIC_LEAVE_EPOCH: i32 = -2;
 /// The epoch of a member that leaves.
 pub(crate) const LEAVE_EPOCH: i32 = -1;
 
+/// After how long the removal of a member is tried again when its records were refused.
+const RETRY_MS: i64 = 1_000;
+
 /// How far a member is on its way to its target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MemberState {
@@ -372,7 +375,12 @@ impl ConsumerGroup {
     ) -> bool {
         let Some(soft) = self.soft.timers.get_mut(member_id) else { return false };
         let key = || TimerKey::Session(Arc::clone(&self.id), Arc::clone(member_id));
-        soft.session.fired(due_ms, now_ms, timers, key) && self.members.contains_key(member_id)
+        if !soft.session.fired(due_ms, now_ms, timers, key) {
+            return false;
+        }
+        // Should the records of its removal be refused, it is tried again.
+        soft.session.arm(now_ms.saturating_add(RETRY_MS), timers, key);
+        self.members.contains_key(member_id)
     }
 
     /// A rebalance timer's queue entry came due: is the member still where it was?
@@ -386,8 +394,13 @@ impl ConsumerGroup {
         let Some(soft) = self.soft.timers.get_mut(member_id) else { return false };
         let key = || TimerKey::Rebalance(Arc::clone(&self.id), Arc::clone(member_id));
         let epoch = soft.rebalance_epoch;
-        soft.rebalance.fired(due_ms, now_ms, timers, key)
-            && self.members.get(member_id).is_some_and(|member| member.epoch == epoch)
+        if !soft.rebalance.fired(due_ms, now_ms, timers, key)
+            || self.members.get(member_id).is_none_or(|member| member.epoch != epoch)
+        {
+            return false;
+        }
+        soft.rebalance.arm(now_ms.saturating_add(RETRY_MS), timers, key);
+        true
     }
 
     /// Everything is read: sessions begin now, and whoever has partitions to give back has its time for it.
