@@ -12,8 +12,7 @@ use crate::{consume, group, produce, serve, topic};
 #[command(
     name = "millstream",
     version,
-    about,
-    propagate_version = true,
+    about = "An event streaming platform in one binary that speaks the Kafka protocol",
     disable_help_subcommand = true,
     after_help = "\
 Start here:
@@ -40,15 +39,24 @@ pub(crate) struct Global {
         long,
         global = true,
         env = "MILLSTREAM_BOOTSTRAP",
+        hide_env_values = true,
+        help_heading = "Everywhere",
         value_name = "HOST:PORT",
         default_value = "localhost:9092"
     )]
     pub(crate) bootstrap_server: String,
     /// Print JSON for programs
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Everywhere")]
     pub(crate) json: bool,
     /// Give up after this time, such as 500ms, 30s or 2m
-    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = span)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "TIME",
+        default_value = "30s",
+        value_parser = span,
+        help_heading = "Everywhere"
+    )]
     pub(crate) timeout: Duration,
 }
 

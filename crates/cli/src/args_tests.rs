@@ -23,7 +23,7 @@ fn the_definitions_are_sound() {
 fn lines_that_are_understood() {
     for line in [
         "serve",
-        "serve --data-dir /tmp/x --listener 0.0.0.0:9092 --set a=b --set c=d",
+        "serve --data-dir some/dir --listener 0.0.0.0:9092 --set a=b --set c=d",
         "topic create a b -p 3 -r 1 -c retention.ms=5",
         "topic ls --json -b host:1,other:2",
         "topic alter a --set x=1 --unset y --partitions 4",

@@ -27,9 +27,10 @@ Examples:
   millstream serve --data-dir /var/lib/millstream --listener 0.0.0.0:9092
   millstream serve --config server.properties --set num.partitions=6
 
-Settings are Kafka's, under Kafka's names. --set goes before --data-dir and --listener, these go before
-the file, and the file before the defaults. Without --listener only this machine can connect.
-SIGINT (Ctrl-C) and SIGTERM stop the broker in good order. RUST_LOG sets what is logged.")]
+Settings are Kafka's, under Kafka's names. --set goes before --data-dir and --listener,
+these go before the file, and the file before the defaults. Without --listener only this
+machine can connect. SIGINT (Ctrl-C) and SIGTERM stop the broker in good order. RUST_LOG
+sets what is logged.")]
 pub(crate) struct Args {
     /// Where topics are stored; made if missing [default: ./data, or log.dirs of the file]
     #[arg(long, value_name = "DIR")]

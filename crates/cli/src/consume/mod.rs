@@ -26,10 +26,10 @@ Examples:
   millstream consume orders --partition 0 --offset 120 --max-messages 5 --keys --headers
   millstream consume orders --group billing
 
-Without a group and without a place to start, only what comes from now on is read. With --group the group's
-committed offsets say where to go on; --from-beginning and --from-time then count only where the group has
-committed nothing. Times are 2026-08-01T12:30:00Z, 2026-08-01, milliseconds since 1970, or how long ago: 15m,
-6h, 7d.")]
+Without a group and without a place to start, only what comes from now on is read.
+With --group the group's committed offsets say where to go on; --from-beginning and
+--from-time then count only where the group has committed nothing. Times are
+2026-08-01T12:30:00Z, 2026-08-01, milliseconds since 1970, or how long ago: 15m, 6h, 7d.")]
 pub(crate) struct Args {
     /// The topics
     #[arg(required = true, value_name = "TOPIC")]

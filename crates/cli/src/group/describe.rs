@@ -18,8 +18,9 @@ use crate::output::{Output, Style};
 Example:
   millstream group describe billing
 
-COMMITTED is the next record that the group will read, END the next that will be written, LAG what lies
-between. In a pipe each line has: group, topic, partition, committed, end, lag, member, host.")]
+COMMITTED is the next record that the group will read, END the next that will be written,
+LAG what lies between. In a pipe each line has: group, topic, partition, committed, end,
+lag, member, host.")]
 pub(crate) struct Args {
     /// The groups' ids
     #[arg(required = true, value_name = "GROUP")]

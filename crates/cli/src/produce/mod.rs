@@ -29,12 +29,13 @@ Examples:
   echo hello | millstream produce greetings
   printf 'alice:1\\nbob:2\\n' | millstream produce visits --key-separator :
   millstream produce orders --compression zstd -H source=import < orders.txt
-  printf 'trace=7,lang=en\\talice\\thello\\n' | millstream produce chat --inline-headers --key-separator '\\t'
-  millstream consume orders --from-beginning --exit-at-end --json | millstream produce copy --input json
+  printf 'lang=en\\talice\\thello\\n' | millstream produce chat --inline-headers -K '\\t'
+  millstream consume orders -B -e --json | millstream produce copy --input json
 
-JSON lines have `key`, `value`, `headers` ([{\"key\", \"value\"}]), `partition` and `timestamp`, all optional;
-`key_base64` and `value_base64` carry bytes that are not text. Records of one key stay in order, and a retry
-sends none twice. Stops at the first record that is refused.")]
+JSON lines have `key`, `value`, `headers` ([{\"key\", \"value\"}]), `partition` and
+`timestamp`, all optional; `key_base64` and `value_base64` carry bytes that are not text.
+Records of one key stay in order, and a retry sends none twice. Stops at the first record
+that is refused.")]
 pub(crate) struct Args {
     /// The topic
     topic: String,

@@ -14,7 +14,8 @@ Examples:
   millstream topic alter orders --set retention.ms=3600000 --unset cleanup.policy
   millstream topic alter orders --partitions 12
 
-More partitions send the same key to another partition than before; there is no way back to fewer.")]
+With more partitions the same key goes to another partition than before; there is no way
+back to fewer.")]
 pub(crate) struct Args {
     /// The topic's name
     name: String,

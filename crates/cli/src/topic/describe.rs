@@ -20,8 +20,8 @@ use crate::output::{Output, Style};
 Example:
   millstream topic describe orders
 
-START is the first offset that is still there, END the offset of the next record. In a pipe each line has:
-topic, partition, leader, epoch, replicas, in-sync replicas, start, end.")]
+START is the first offset that is still there, END the offset of the next record. In a
+pipe each line has: topic, partition, leader, epoch, replicas, in-sync replicas, start, end.")]
 pub(crate) struct Args {
     /// The topics' names
     #[arg(required = true, value_name = "NAME")]

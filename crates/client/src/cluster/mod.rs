@@ -234,6 +234,11 @@ impl Cluster {
         ClientError::Broker { code, what: format!("topic `{name}`"), message }
     }
 
+    /// Asks for `topic` too when refreshing, though it may not exist yet.
+    pub(crate) fn watch_topic(&self, topic: &Arc<str>) {
+        self.inner.known.lock().wanted.insert(topic.clone());
+    }
+
     /// Stops asking for `topic` when refreshing.
     pub(crate) fn forget_topic(&self, topic: &str) {
         self.inner.known.lock().wanted.remove(topic);

@@ -116,6 +116,8 @@ impl MemberTask {
                 // A topic that does not exist yet has nothing to share out.
                 Err(error) if error.code() == Some(ErrorCode::UnknownTopicOrPartition) => {
                     tracing::warn!(group = self.group, %topic, "the group wants a missing topic");
+                    self.cluster.watch_topic(&topic);
+                    counts.insert(topic, 0);
                 }
                 Err(error) => return Err(error),
             }

@@ -4,6 +4,8 @@
 //! batch of each partition in it, and sorts the answers back in. It ends when the producer is closed and
 //! everything has its fate. It never waits for one broker while another could be served.
 
+mod fate;
+
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,17 +13,15 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use millstream_base::{ErrorCode, NodeId, TopicPartition};
+use millstream_base::{NodeId, TopicPartition};
 use millstream_env::task::{Instant, sleep_until};
 use millstream_wire::messages::produce::{
     PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
 };
 
-use super::answer::{self, Verdict};
 use super::batch::Batch;
-use super::delivery::Outcome;
-use super::queue::{Identity, Numbered, QueueLimits, Queued as _, Readiness};
-use super::{Acks, Inner, ProduceError, new_identity};
+use super::queue::{Identity, Numbered, QueueLimits, Readiness};
+use super::{Acks, Inner, new_identity};
 use crate::backoff::Backoff;
 use crate::cluster::Lane;
 use crate::{ClientError, ClusterMetadata, Connection};
@@ -325,116 +325,6 @@ impl Sender {
         }
     }
 
-    /// Sorts the fates of a request's batches.
-    fn answered(&mut self, batches: Vec<Sent>, answer: Result<ProduceResponse, ClientError>) {
-        let mut verdicts = answer::verdicts(&self.inner, &batches, answer);
-        for (sent, verdict) in batches.into_iter().zip(verdicts.drain(..)) {
-            self.apply(sent, verdict);
-        }
-    }
-
-    fn apply(&mut self, mut sent: Sent, verdict: Verdict) {
-        match verdict {
-            Verdict::Landed { base_offset, append_time } => {
-                self.with_queue(&sent.partition, |queue| queue.landed(sent.numbered.order));
-                self.complete(sent.batch, Outcome::Landed { base_offset, append_time });
-            }
-            Verdict::Retry { error, refresh } => {
-                self.refresh_wanted |= refresh;
-                self.retry(sent, error);
-            }
-            Verdict::OutOfSequence(error) => {
-                let at = self.backoff_of(&sent.batch);
-                let Sent { partition, numbered, mut batch } = sent;
-                batch.last_error = Some(error);
-                let lost = self
-                    .with_queue(&partition, |queue| queue.out_of_sequence(numbered, batch, at))
-                    .flatten();
-                if let Some(batch) = lost {
-                    let error = refused(partition, ErrorCode::OutOfOrderSequenceNumber);
-                    self.complete(batch, Outcome::Failed(error));
-                }
-            }
-            Verdict::TooLarge(error) => {
-                let (options, serial) = (self.inner.state.lock().options, sent.batch.serial);
-                match sent.batch.split(options) {
-                    Ok(parts) => {
-                        tracing::debug!(partition = %sent.partition, "splitting a too large batch");
-                        self.inner.state.lock().split(serial, parts.len());
-                        self.with_queue(&sent.partition, |queue| {
-                            queue.split(sent.numbered, parts);
-                        });
-                    }
-                    Err(batch) => {
-                        sent.batch = *batch;
-                        self.fail(sent, error);
-                    }
-                }
-            }
-            Verdict::Failed(error) => self.fail(sent, error),
-        }
-    }
-
-    fn retry(&mut self, mut sent: Sent, error: ClientError) {
-        let config = &self.inner.config;
-        let at = self.backoff_of(&sent.batch);
-        if at >= sent.batch.created() + config.delivery_timeout {
-            let failure = ProduceError::TimedOut {
-                partition: sent.partition.clone(),
-                after: config.delivery_timeout,
-                last: Some(Box::new(error)),
-            };
-            return self.fail(sent, failure);
-        }
-        tracing::debug!(partition = %sent.partition, %error, "sending a batch again");
-        sent.batch.last_error = Some(error);
-        self.with_queue(&sent.partition, |queue| queue.retry(sent.numbered, sent.batch, at));
-    }
-
-    fn backoff_of(&self, batch: &Batch) -> Instant {
-        let cluster = &self.inner.cluster;
-        let attempt = batch.attempts.saturating_sub(1);
-        Instant::now() + cluster.backoff().before(attempt, cluster.random())
-    }
-
-    fn fail(&self, sent: Sent, error: ProduceError) {
-        self.with_queue(&sent.partition, |queue| queue.gave_up(sent.numbered.order));
-        self.complete(sent.batch, Outcome::Failed(error));
-    }
-
-    /// Gives up what waits for longer than `delivery.timeout.ms`.
-    fn expire(&self, now: Instant) {
-        let after = self.inner.config.delivery_timeout;
-        let mut expired: Vec<(TopicPartition, Batch)> = Vec::new();
-        {
-            let mut state = self.inner.state.lock();
-            for (partition, queue) in &mut state.queues {
-                let gone = queue.expire(|batch| batch.created() + after <= now);
-                expired.extend(gone.into_iter().map(|batch| (partition.clone(), batch)));
-            }
-        }
-        for (partition, batch) in expired {
-            let last = batch.last_error.clone().map(Box::new);
-            let error = ProduceError::TimedOut { partition, after, last };
-            self.complete(batch, Outcome::Failed(error));
-        }
-    }
-
-    fn complete(&self, batch: Batch, outcome: Outcome) {
-        let (serial, reserved) = (batch.serial, batch.reserved);
-        let builder = batch.complete(outcome);
-        self.inner.state.lock().done(serial, builder);
-        self.inner.finished(reserved);
-    }
-
-    fn with_queue<T>(
-        &self,
-        partition: &TopicPartition,
-        change: impl FnOnce(&mut super::queue::PartitionQueue<Batch>) -> T,
-    ) -> Option<T> {
-        self.inner.state.lock().queues.get_mut(partition).map(change)
-    }
-
     fn start_refresh(&mut self, now: Instant) {
         if !self.refresh_wanted || self.refreshing || now < self.next_refresh {
             return;
@@ -501,8 +391,4 @@ fn add_batch(
         topic_id: metadata.topic(&partition.topic).map(|topic| topic.id).unwrap_or_default(),
         partition_data: vec![data],
     });
-}
-
-pub(super) fn refused(partition: TopicPartition, code: ErrorCode) -> ProduceError {
-    ProduceError::Refused { partition, code, message: None, records: Arc::from([]) }
 }
