@@ -120,6 +120,12 @@ impl<E: Entry> Index<E> {
         self.tail.last().copied()
     }
 
+    /// Entry `at`, if it is in memory.
+    pub(crate) fn in_memory(&self, at: u32) -> Option<E> {
+        let place = at.checked_sub(self.first_in_memory())?;
+        self.tail.get(place as usize).copied()
+    }
+
     fn first_in_memory(&self) -> u32 {
         self.count - u32::try_from(self.tail.len()).unwrap_or(self.count)
     }

@@ -223,6 +223,14 @@ impl ProducerTable {
         }
     }
 
+    /// Takes a batch that was stored before all that are remembered of its producer: a snapshot holds the last one
+    /// alone. To be called from the newest batch to the oldest; what is known already, or of another epoch, is left out.
+    pub fn remember_earlier(&mut self, batch: &ProducerBatch) {
+        if let Some(state) = self.producers.get_mut(&batch.producer_id) {
+            state.push_earlier(batch);
+        }
+    }
+
     /// Whether a marker may be appended.
     pub fn check_marker(&self, marker: &Marker, origin: AppendOrigin) -> Result<(), SequenceError> {
         if origin == AppendOrigin::Replication {

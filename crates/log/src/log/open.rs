@@ -5,6 +5,7 @@
 //! one that is not whole ends the log, and indexes, producer states and epochs are built anew.
 
 mod leftovers;
+mod recent;
 mod recover;
 
 use std::path::Path;

@@ -6,7 +6,7 @@ use millstream_env::fs::OpenMode;
 
 use super::{Place, Segment};
 use crate::error::ReadError;
-use crate::index::{Lookup, OffsetEntry, TimeEntry, search_file};
+use crate::index::{Lookup, OffsetEntry, TimeEntry, read_entry, search_file};
 use crate::names;
 use crate::scan::{ScanError, Scanner};
 
@@ -35,6 +35,25 @@ impl Segment {
         let timestamp = first.map_or(-1, |(_, header)| header.max_timestamp.get());
         self.inner.lock().first_timestamp = Some(timestamp);
         Ok(timestamp)
+    }
+
+    /// Where a batch lies that the index names, at least `entries` of its entries before the end; 0 for the first batch.
+    pub(crate) fn position_near_end(&self, entries: u32) -> Result<u64, ReadError> {
+        self.load()?;
+        let place = {
+            let inner = self.inner.lock();
+            let Some(at) = inner.offsets.len().checked_sub(entries) else { return Ok(0) };
+            inner.offsets.in_memory(at).ok_or(at)
+        };
+        let entry: OffsetEntry = match place {
+            Ok(entry) => entry,
+            Err(at) => {
+                let path = || self.path(names::INDEX);
+                let file = self.offset_file.get(&self.home, path, OpenMode::Read)?;
+                read_entry(&*file, at).map_err(|e| self.error("read", names::INDEX, e))?
+            }
+        };
+        Ok(u64::from(entry.position))
     }
 
     /// The first batch before `end` whose last offset is at least `offset`.

@@ -28,6 +28,16 @@ impl StoredBatch {
         timestamp: TimestampMs::NONE,
     };
 
+    fn of(batch: &ProducerBatch) -> Self {
+        let delta = batch.last_offset.since(batch.first_offset);
+        Self {
+            last_sequence: batch.last_sequence,
+            last_offset: batch.last_offset,
+            offset_delta: i32::try_from(delta).unwrap_or(i32::MAX),
+            timestamp: batch.timestamp,
+        }
+    }
+
     /// The sequence of its first record.
     pub fn base_sequence(&self) -> i32 {
         let first = i64::from(self.last_sequence) - i64::from(self.offset_delta);
@@ -101,14 +111,20 @@ impl ProducerState {
 
     pub(super) fn push(&mut self, batch: &ProducerBatch) {
         self.set_epoch(batch.epoch);
-        let delta = batch.last_offset.since(batch.first_offset);
-        self.push_stored(StoredBatch {
-            last_sequence: batch.last_sequence,
-            last_offset: batch.last_offset,
-            offset_delta: i32::try_from(delta).unwrap_or(i32::MAX),
-            timestamp: batch.timestamp,
-        });
+        self.push_stored(StoredBatch::of(batch));
         self.timestamp = self.timestamp.max(batch.timestamp);
+    }
+
+    /// The batch comes before the oldest that is remembered, if there is room and it does.
+    pub(super) fn push_earlier(&mut self, batch: &ProducerBatch) {
+        let len = usize::from(self.len);
+        let Some(oldest) = self.batches().first() else { return };
+        let is_earlier = batch.last_offset < oldest.first_offset();
+        if batch.epoch == self.epoch && is_earlier && len < REMEMBERED {
+            self.batches.rotate_right(1);
+            self.batches[0] = StoredBatch::of(batch);
+            self.len += 1;
+        }
     }
 
     pub(super) fn push_stored(&mut self, batch: StoredBatch) {

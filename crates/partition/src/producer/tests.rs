@@ -191,3 +191,23 @@ fn batches_without_sequence_are_no_duplicates() {
         table.apply(&batch);
     }
 }
+
+/// A snapshot brings back the last batch; those before it are handed in newest first.
+#[test]
+fn earlier_batches_are_remembered_beside_the_last() {
+    let all: Vec<_> = (0..8).map(|n| batch(7, 1, n * 2, 2, i64::from(n) * 2)).collect();
+    let mut live = ProducerTable::new();
+    live.apply(&batch(7, 0, 0, 1, 0));
+    all.iter().for_each(|batch| live.apply(batch));
+    let mut table = ProducerTable::from_snapshot(&live.to_snapshot()).unwrap();
+    table.remember_earlier(&batch(9, 0, 0, 1, 0));
+    // The last one is known already; one of another epoch is not taken.
+    for earlier in all.iter().rev().chain([&batch(7, 0, 0, 1, 0)]) {
+        table.remember_earlier(earlier);
+    }
+    assert_eq!(table.len(), 1);
+    let known = |table: &ProducerTable| table.get(ProducerId(7)).unwrap().batches().to_vec();
+    assert_eq!(known(&table), known(&live));
+    let again = table.check(&[], &all[3], AppendOrigin::Client);
+    assert!(matches!(again, Ok(Verdict::Duplicate(first)) if first.first_offset == Offset(6)));
+}

@@ -198,6 +198,7 @@ impl Log {
                 Ok(table) => {
                     self.producers = table;
                     from = from.max(offset);
+                    self.remember_recent(offset, now);
                     break;
                 }
                 Err(problem) => {
