@@ -38,12 +38,10 @@ pub(crate) async fn handle(
         topics.push(DeleteRecordsTopicResult { name: topic.name, partitions });
     }
     let replicas = Arc::clone(context.broker.replicas());
-    match task::spawn_blocking(move || replicas.checkpoint_starts()).await {
-        Ok(Err(failure)) => {
-            warn!(error = %failure, "where logs start could not be noted; a kill may bring deleted records back");
-        }
-        // A panic has said so.
-        Ok(Ok(())) | Err(_) => {}
+    let noted = task::spawn_blocking(move || replicas.checkpoint_starts()).await;
+    // A panic has said so.
+    if let Ok(Err(failure)) = noted {
+        warn!(error = %failure, "where logs start could not be noted; a kill may bring deleted records back");
     }
     DeleteRecordsResponse { topics, ..Default::default() }
 }

@@ -178,7 +178,7 @@ fn a_deaf_client_is_cut_off_after_the_idle_limit() {
     let deaf = broker.connect();
     let peer = deaf.stream().local_addr().unwrap().to_string();
     let _ = flood(&deaf, &request_bytes(FETCH, 1, &fetch(&topic, &[(0, 0)])), 1000);
-    logs::wait_for(&[&peer, "closed"]);
+    logs::wait_for(&[&peer, "closed", "idle"]);
     broker.assert_alive();
 }
 

@@ -92,11 +92,8 @@ fn unknown_topics_and_partitions_in_every_version_of_naming() {
     let mut ask = |version, topic: &Topic, partition| {
         let answer = client.call(version, &produce(topic, partition, -1, batch(&["x"])));
         let answered = &answer.responses[0];
-        let named = if version < 13 {
-            &*answered.name == topic.name
-        } else {
-            answered.topic_id == topic.id
-        };
+        let named =
+            if version < 13 { *answered.name == topic.name } else { answered.topic_id == topic.id };
         assert!(named, "the answer names another topic");
         assert_eq!(answered.partition_responses[0].index, partition);
         code(answered.partition_responses[0].error_code)

@@ -70,11 +70,6 @@ impl Stopped {
         self
     }
 
-    /// The settings.
-    pub fn settings(&self) -> &[(String, String)] {
-        &self.settings
-    }
-
     /// Starts a broker, or says why it does not start.
     pub fn try_start(self) -> Result<TestBroker, (StartError, Self)> {
         logs::keep();
