@@ -8,7 +8,7 @@ use millstream_metadata::{ClusterImage, METADATA_VERSION};
 use millstream_wire::messages::api_versions::{FinalizedFeatureKey, SupportedFeatureKey};
 
 /// Name, lowest and highest level.
-const SUPPORTED: &[(&str, i16, i16)] = &[(METADATA_VERSION, 7, 33)];
+const SUPPORTED: &[(&str, i16, i16)] = &[(METADATA_VERSION, 7, 33), ("transaction.version", 0, 2)];
 
 /// What ApiVersions says of features.
 pub(crate) struct Features {
