@@ -23,8 +23,8 @@ use tokio::sync::{Notify, oneshot};
 use tracing::warn;
 
 use super::partition_of;
-use super::topics::ImageTopics;
 use super::shard::{HostedShard, InTransaction, NEVER, Written};
+use super::topics::ImageTopics;
 use crate::replica::{Appended, Partition, TxnMarker, Verification};
 use crate::topic_rules::OFFSETS_TOPIC;
 

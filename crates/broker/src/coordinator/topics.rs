@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use millstream_base::{PartitionIndex, Uuid};
-use millstream_groups::{TopicView, Topics};
 use millstream_config::Overrides;
+use millstream_groups::{TopicView, Topics};
 use millstream_metadata::{ClusterImage, ConfigResource, ConfigResourceType, Topic};
 
 /// One cluster image, numbered.

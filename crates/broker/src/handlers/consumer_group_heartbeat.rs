@@ -101,11 +101,10 @@ fn answer(heard: Heard) -> ConsumerGroupHeartbeatResponse {
 }
 
 fn assignment(assigned: &Owned) -> Assignment {
-    let topic = |(topic_id, partitions): (&_, &std::collections::BTreeSet<i32>)| {
-        ResponseTopicPartitions {
+    let topic =
+        |(topic_id, partitions): (&_, &std::collections::BTreeSet<i32>)| ResponseTopicPartitions {
             topic_id: *topic_id,
             partitions: partitions.iter().copied().collect(),
-        }
-    };
+        };
     Assignment { topic_partitions: assigned.iter().map(topic).collect() }
 }
