@@ -33,6 +33,7 @@ fn lines_that_are_understood() {
         "consume t --offset -5 --partition 0 -p 1",
         "consume t --group g --from-time 2h --no-commit",
         "group describe g --members --timeout 5s",
+        "log inspect data/t-0 --depth batches --json",
     ] {
         check(line, "ok");
     }

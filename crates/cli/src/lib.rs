@@ -1,6 +1,6 @@
 //! The subcommands of the millstream binary.
 //!
-//! Key function: [`main`]. Every verb but `serve` is a client like any other: it talks to a broker over the wire
+//! Key function: [`main`]. Every verb but `serve` and `log` is a client like any other: it talks to a broker over the wire
 //! through `millstream-client`. Results go to standard output, everything said to people to standard error.
 
 mod args;
@@ -8,6 +8,7 @@ mod consume;
 mod context;
 mod failure;
 mod group;
+mod log;
 mod logging;
 mod output;
 mod produce;
@@ -58,6 +59,7 @@ fn run(cli: Cli) -> Outcome {
             Command::Produce(args) => Box::pin(produce::run(&context, args)).await,
             Command::Consume(args) => Box::pin(consume::run(&context, args)).await,
             Command::Group(command) => Box::pin(group::run(&context, command)).await,
+            Command::Log(command) => log::run(&context, &command),
         }
     });
     // A thread may still wait for standard input; it must not hold up the end.
