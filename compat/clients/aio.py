@@ -10,13 +10,15 @@ from aiokafka import errors as ae
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from harness.driver import Consumer, Driver, KafkaFailure, Record
+from harness.driver import Consumer, Driver, KafkaFailure, Options, Record, Transactions
 
 TIMEOUT_S = 25.0
 
 
 def failure_of(error: Exception) -> KafkaFailure:
     """The protocol's name of an aiokafka error."""
+    if isinstance(error, ae.ProducerFenced):
+        return KafkaFailure("PRODUCER_FENCED", str(error))
     code = getattr(error, "errno", None)
     if isinstance(code, int):
         return KafkaFailure.of_code(code, str(error))
@@ -47,17 +49,20 @@ class Loop:
 class AioConsumer(Consumer):
     """An `AIOKafkaConsumer`."""
 
-    def __init__(self, loop: Loop, bootstrap: str, group: str | None, reset: str):
+    def __init__(self, loop: Loop, bootstrap: str, group: str | None, reset: str, options: Options):
         self.loop = loop
-        self.inner = loop.run(self._make(bootstrap, group, reset))
+        self.inner = loop.run(self._make(bootstrap, group, reset, options))
 
     @staticmethod
-    async def _make(bootstrap, group, reset):
+    async def _make(bootstrap, group, reset, options):
         consumer = aiokafka.AIOKafkaConsumer(
             bootstrap_servers=bootstrap,
             group_id=group,
             auto_offset_reset=reset,
             enable_auto_commit=False,
+            group_instance_id=options.instance,
+            isolation_level="read_committed" if options.committed else "read_uncommitted",
+            session_timeout_ms=options.session_ms,
             heartbeat_interval_ms=200,
             fetch_max_wait_ms=200,
             max_partition_fetch_bytes=4_000_000,
@@ -106,6 +111,48 @@ class AioConsumer(Consumer):
 
     def commit(self):
         self.loop.run(self.inner.commit())
+
+    def close(self):
+        self.loop.run(self.inner.stop())
+
+
+class AioTransactions(Transactions):
+    """An `AIOKafkaProducer` with a transactional id."""
+
+    def __init__(self, loop: Loop, bootstrap: str, transactional_id: str):
+        self.loop = loop
+        self.inner = loop.run(self._make(bootstrap, transactional_id))
+
+    @staticmethod
+    async def _make(bootstrap, transactional_id):
+        producer = aiokafka.AIOKafkaProducer(
+            bootstrap_servers=bootstrap, transactional_id=transactional_id, linger_ms=5
+        )
+        await producer.start()
+        return producer
+
+    def begin(self):
+        self.loop.run(self.inner.begin_transaction())
+
+    def send(self, topic, records):
+        self.loop.run(self._send(topic, records))
+
+    async def _send(self, topic, records):
+        sent = [
+            await self.inner.send(topic, key=r.key, value=r.value, partition=r.partition)
+            for r in records
+        ]
+        await asyncio.gather(*sent)
+
+    def send_offsets(self, group, topic, offsets):
+        places = {aiokafka.TopicPartition(topic, p): o for p, o in offsets.items()}
+        self.loop.run(self.inner.send_offsets_to_transaction(places, group))
+
+    def commit(self):
+        self.loop.run(self.inner.commit_transaction())
+
+    def abort(self):
+        self.loop.run(self.inner.abort_transaction())
 
     def close(self):
         self.loop.run(self.inner.stop())
@@ -252,8 +299,11 @@ class AioDriver(Driver):
             if isinstance(outcome, BaseException):
                 raise outcome
 
-    def consumer(self, group=None, reset="earliest"):
-        return AioConsumer(self.loop, self.bootstrap, group, reset)
+    def consumer(self, group=None, reset="earliest", options=Options()):
+        return AioConsumer(self.loop, self.bootstrap, group, reset, options)
+
+    def transactions(self, transactional_id):
+        return AioTransactions(self.loop, self.bootstrap, transactional_id)
 
     def close(self):
         self.loop.run(self.admin.close())

@@ -7,7 +7,7 @@ import uuid
 import confluent_kafka as ck
 from confluent_kafka import admin as cka
 
-from harness.driver import Consumer, Driver, KafkaFailure, Record
+from harness.driver import Consumer, Driver, KafkaFailure, Options, Record, Transactions
 
 TIMEOUT_S = 20.0
 
@@ -18,6 +18,8 @@ def failure_of(error: ck.KafkaError) -> KafkaFailure:
         return KafkaFailure("UNKNOWN_TOPIC_OR_PARTITION", error.str())
     if error.code() == ck.KafkaError._AUTO_OFFSET_RESET and "out of range" in error.str():
         return KafkaFailure("OFFSET_OUT_OF_RANGE", error.str())
+    if error.code() == ck.KafkaError._FENCED:
+        return KafkaFailure("PRODUCER_FENCED", error.str())
     if error.code() < 0:
         return KafkaFailure(error.name(), error.str())
     return KafkaFailure.of_code(error.code(), error.str())
@@ -34,19 +36,27 @@ def result(future):
 class ConfluentConsumer(Consumer):
     """A `confluent_kafka.Consumer`."""
 
-    def __init__(self, bootstrap: str, group: str | None, reset: str):
-        self.inner = ck.Consumer(
-            {
-                "bootstrap.servers": bootstrap,
-                "group.id": group or f"confluent-{uuid.uuid4()}",
-                "auto.offset.reset": "error" if reset == "none" else reset,
-                "enable.auto.commit": False,
-                "session.timeout.ms": 10_000,
-                "heartbeat.interval.ms": 200,
-                "fetch.wait.max.ms": 200,
-                "fetch.message.max.bytes": 4_000_000,
-            }
-        )
+    def __init__(self, bootstrap: str, group: str | None, reset: str, options: Options):
+        settings = {
+            "bootstrap.servers": bootstrap,
+            "group.id": group or f"confluent-{uuid.uuid4()}",
+            "auto.offset.reset": "error" if reset == "none" else reset,
+            "enable.auto.commit": False,
+            "fetch.wait.max.ms": 200,
+            "fetch.message.max.bytes": 4_000_000,
+            "isolation.level": "read_committed" if options.committed else "read_uncommitted",
+        }
+        if options.instance is not None:
+            settings["group.instance.id"] = options.instance
+        if options.new_protocol:
+            settings["group.protocol"] = "consumer"
+        else:
+            # The new protocol has these on the broker's side.
+            settings["session.timeout.ms"] = options.session_ms
+            settings["heartbeat.interval.ms"] = 200
+        if options.cooperative:
+            settings["partition.assignment.strategy"] = "cooperative-sticky"
+        self.inner = ck.Consumer(settings)
 
     def subscribe(self, topic):
         self.inner.subscribe([topic])
@@ -82,6 +92,59 @@ class ConfluentConsumer(Consumer):
 
     def close(self):
         self.inner.close()
+
+
+def named(call, *args):
+    """A call's result, its error under the protocol's name."""
+    try:
+        return call(*args)
+    except ck.KafkaException as error:
+        raise failure_of(error.args[0]) from error
+
+
+class ConfluentTransactions(Transactions):
+    """A `confluent_kafka.Producer` with a transactional id."""
+
+    def __init__(self, bootstrap: str, transactional_id: str):
+        self.bootstrap = bootstrap
+        settings = {"bootstrap.servers": bootstrap, "transactional.id": transactional_id}
+        self.inner = ck.Producer(settings)
+        named(self.inner.init_transactions, TIMEOUT_S)
+
+    def begin(self):
+        named(self.inner.begin_transaction)
+
+    def send(self, topic, records):
+        errors = []
+
+        def delivered(error, _message):
+            if error is not None:
+                errors.append(error)
+
+        for record in records:
+            place = {} if record.partition is None else {"partition": record.partition}
+            self.inner.produce(
+                topic, key=record.key, value=record.value, on_delivery=delivered, **place
+            )
+        self.inner.flush(TIMEOUT_S)
+        if errors:
+            raise failure_of(errors[0])
+
+    def send_offsets(self, group, topic, offsets):
+        places = [ck.TopicPartition(topic, p, o) for p, o in offsets.items()]
+        consumer = ck.Consumer({"bootstrap.servers": self.bootstrap, "group.id": group})
+        metadata = consumer.consumer_group_metadata()
+        named(self.inner.send_offsets_to_transaction, places, metadata, TIMEOUT_S)
+        consumer.close()
+
+    def commit(self):
+        named(self.inner.commit_transaction, TIMEOUT_S)
+
+    def abort(self):
+        named(self.inner.abort_transaction, TIMEOUT_S)
+
+    def close(self):
+        """The client lets go when it is collected."""
 
 
 class ConfluentDriver(Driver):
@@ -194,8 +257,11 @@ class ConfluentDriver(Driver):
         if left:
             raise KafkaFailure("NOT_DELIVERED", f"{left} records")
 
-    def consumer(self, group=None, reset="earliest"):
-        return ConfluentConsumer(self.bootstrap, group, reset)
+    def consumer(self, group=None, reset="earliest", options=Options()):
+        return ConfluentConsumer(self.bootstrap, group, reset, options)
+
+    def transactions(self, transactional_id):
+        return ConfluentTransactions(self.bootstrap, transactional_id)
 
 
 DRIVER = ConfluentDriver

@@ -5,8 +5,10 @@ from __future__ import annotations
 import kafka
 from kafka import errors as ke
 from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.coordinator.assignors.range import RangePartitionAssignor
 
-from harness.driver import Consumer, Driver, KafkaFailure, Record
+from harness.driver import Consumer, Driver, KafkaFailure, Options, Record, Transactions
 
 TIMEOUT_S = 20.0
 TIMEOUT_MS = int(TIMEOUT_S * 1000)
@@ -31,13 +33,17 @@ def named(call, *args, **kwargs):
 class PythonConsumer(Consumer):
     """A `kafka.KafkaConsumer`."""
 
-    def __init__(self, bootstrap: str, group: str | None, reset: str):
+    def __init__(self, bootstrap: str, group: str | None, reset: str, options: Options):
+        assignor = CooperativeStickyAssignor if options.cooperative else RangePartitionAssignor
         self.inner = kafka.KafkaConsumer(
             bootstrap_servers=bootstrap,
             group_id=group,
             auto_offset_reset=reset,
             enable_auto_commit=False,
-            session_timeout_ms=10_000,
+            group_instance_id=options.instance,
+            isolation_level="read_committed" if options.committed else "read_uncommitted",
+            partition_assignment_strategy=(assignor,),
+            session_timeout_ms=options.session_ms,
             heartbeat_interval_ms=200,
             fetch_max_wait_ms=200,
             max_partition_fetch_bytes=4_000_000,
@@ -77,6 +83,43 @@ class PythonConsumer(Consumer):
 
     def close(self):
         self.inner.close(timeout_ms=5000)
+
+
+class PythonTransactions(Transactions):
+    """A `kafka.KafkaProducer` with a transactional id."""
+
+    def __init__(self, bootstrap: str, transactional_id: str):
+        self.inner = kafka.KafkaProducer(
+            bootstrap_servers=bootstrap, transactional_id=transactional_id, linger_ms=5
+        )
+        named(self.inner.init_transactions)
+
+    def begin(self):
+        named(self.inner.begin_transaction)
+
+    def send(self, topic, records):
+        futures = [
+            named(self.inner.send, topic, key=r.key, value=r.value, partition=r.partition)
+            for r in records
+        ]
+        for future in futures:
+            named(future.get, timeout=TIMEOUT_S)
+
+    def send_offsets(self, group, topic, offsets):
+        places = {
+            kafka.TopicPartition(topic, p): kafka.OffsetAndMetadata(o, "", -1)
+            for p, o in offsets.items()
+        }
+        named(self.inner.send_offsets_to_transaction, places, group)
+
+    def commit(self):
+        named(self.inner.commit_transaction)
+
+    def abort(self):
+        named(self.inner.abort_transaction)
+
+    def close(self):
+        self.inner.close(timeout=5)
 
 
 class PythonDriver(Driver):
@@ -189,8 +232,11 @@ class PythonDriver(Driver):
         finally:
             producer.close(timeout=5)
 
-    def consumer(self, group=None, reset="earliest"):
-        return PythonConsumer(self.bootstrap, group, reset)
+    def consumer(self, group=None, reset="earliest", options=Options()):
+        return PythonConsumer(self.bootstrap, group, reset, options)
+
+    def transactions(self, transactional_id):
+        return PythonTransactions(self.bootstrap, transactional_id)
 
     def close(self):
         self.admin.close()

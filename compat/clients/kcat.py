@@ -16,7 +16,7 @@ from itertools import groupby
 from pathlib import Path
 
 from clients.confluent import ConfluentDriver
-from harness.driver import Consumer, KafkaFailure, Record
+from harness.driver import Consumer, KafkaFailure, Options, Record
 
 TIMEOUT_S = 25.0
 FORMAT = "%p %o %T %K %S %h\\n%k%s\\n"
@@ -89,8 +89,9 @@ class Reader:
 class KcatConsumer(Consumer):
     """kcat -C or kcat -G."""
 
-    def __init__(self, bootstrap: str, group: str | None, reset: str):
+    def __init__(self, bootstrap: str, group: str | None, reset: str, options: Options):
         self.bootstrap = bootstrap
+        self.options = options
         self.group = group
         self.reset = "error" if reset == "none" else reset
         self.readers: dict[int, Reader] = {}
@@ -99,10 +100,15 @@ class KcatConsumer(Consumer):
     def _command(self, *more: str) -> list[str]:
         command = ["kcat", "-b", self.bootstrap, "-u", "-f", FORMAT]
         command += ["-X", f"auto.offset.reset={self.reset}", "-X", "fetch.wait.max.ms=200"]
+        isolation = "read_committed" if self.options.committed else "read_uncommitted"
+        command += ["-X", f"isolation.level={isolation}"]
         return command + list(more)
 
     def subscribe(self, topic):
-        settings = ["-X", "heartbeat.interval.ms=200", "-X", "session.timeout.ms=10000"]
+        session = f"session.timeout.ms={self.options.session_ms}"
+        settings = ["-X", "heartbeat.interval.ms=200", "-X", session]
+        if self.options.instance is not None:
+            settings += ["-X", f"group.instance.id={self.options.instance}"]
         command = self._command(*settings, "-G", self.group, topic)
         self.readers[-1] = Reader(command, self.queue)
 
@@ -232,8 +238,8 @@ class KcatDriver(ConfluentDriver):
                 key = [] if record.key is None else ["-k", record.key.decode()]
                 self._run(*args, *key, str(path))
 
-    def consumer(self, group=None, reset="earliest"):
-        return KcatConsumer(self.bootstrap, group, reset)
+    def consumer(self, group=None, reset="earliest", options=Options()):
+        return KcatConsumer(self.bootstrap, group, reset, options)
 
 
 DRIVER = KcatDriver

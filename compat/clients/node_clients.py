@@ -9,9 +9,10 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import Future
+from dataclasses import asdict
 from pathlib import Path
 
-from harness.driver import Consumer, Driver, KafkaFailure, Record
+from harness.driver import Consumer, Driver, KafkaFailure, Options, Record, Transactions
 
 TIMEOUT_S = 25.0
 MAIN = Path(__file__).parent / "node" / "main.mjs"
@@ -27,14 +28,57 @@ def to_bytes(text: str | None) -> bytes | None:
     return None if text is None else base64.b64decode(text)
 
 
+def to_wire(records: list[Record]) -> list[dict]:
+    """Records as the Node process takes them."""
+    return [
+        {
+            "key": to_text(record.key),
+            "value": to_text(record.value),
+            "headers": [(name, to_text(value)) for name, value in record.headers],
+            "partition": record.partition,
+            "timestamp": record.timestamp,
+        }
+        for record in records
+    ]
+
+
+class NodeTransactions(Transactions):
+    """A transactional producer that lives in the Node process."""
+
+    def __init__(self, driver: "NodeDriver", transactional_id: str):
+        self.driver = driver
+        self.number = next(driver.numbers)
+        driver.call("transactions", self.number, transactional_id)
+
+    def _call(self, op: str, *args):
+        return self.driver.call("transaction", self.number, op, *args)
+
+    def begin(self):
+        self._call("begin")
+
+    def send(self, topic, records):
+        self._call("send", topic, to_wire(records))
+
+    def send_offsets(self, group, topic, offsets):
+        self._call("send_offsets", group, topic, list(offsets.items()))
+
+    def commit(self):
+        self._call("commit")
+
+    def abort(self):
+        self._call("abort")
+
+    def close(self):
+        self._call("close")
+
+
 class NodeConsumer(Consumer):
     """A consumer that lives in the Node process."""
 
-    def __init__(self, driver: "NodeDriver", number: int, group: str | None, reset: str):
+    def __init__(self, driver: "NodeDriver", group: str | None, reset: str, options: Options):
         self.driver = driver
-        self.number = number
-        self.held: set[int] = set()
-        driver.call("consumer", number, group, reset)
+        self.number = next(driver.numbers)
+        driver.call("consumer", self.number, group, reset, asdict(options))
 
     def _call(self, op: str, *args):
         return self.driver.call("reader", self.number, op, *args)
@@ -158,20 +202,13 @@ class NodeDriver(Driver):
         return dict(self.call("committed", group, topic, partitions))
 
     def produce(self, topic, records, codec="none", acks=-1, idempotent=False):
-        wire = [
-            {
-                "key": to_text(record.key),
-                "value": to_text(record.value),
-                "headers": [(name, to_text(value)) for name, value in record.headers],
-                "partition": record.partition,
-                "timestamp": record.timestamp,
-            }
-            for record in records
-        ]
-        self.call("produce", topic, wire, codec, acks, idempotent)
+        self.call("produce", topic, to_wire(records), codec, acks, idempotent)
 
-    def consumer(self, group=None, reset="earliest"):
-        return NodeConsumer(self, next(self.numbers), group, reset)
+    def consumer(self, group=None, reset="earliest", options=Options()):
+        return NodeConsumer(self, group, reset, options)
+
+    def transactions(self, transactional_id):
+        return NodeTransactions(self, transactional_id)
 
     def close(self):
         self.process.stdin.close()

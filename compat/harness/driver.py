@@ -17,8 +17,10 @@ ERROR_NAMES = {
     36: "TOPIC_ALREADY_EXISTS",
     37: "INVALID_PARTITIONS",
     40: "INVALID_CONFIG",
+    47: "INVALID_PRODUCER_EPOCH",
     68: "NON_EMPTY_GROUP",
     69: "GROUP_ID_NOT_FOUND",
+    90: "PRODUCER_FENCED",
 }
 
 
@@ -45,6 +47,49 @@ class Record:
     partition: int | None = None
     offset: int | None = None
     timestamp: int | None = None
+
+
+@dataclass
+class Options:
+    """How a consumer behaves beside its group and reset policy."""
+
+    # Sees only records of transactions that were committed.
+    committed: bool = False
+    # Static membership: the name of this instance.
+    instance: str | None = None
+    # The group protocol of KIP-848, whose members are assigned by the broker.
+    new_protocol: bool = False
+    # Keeps what it may keep while others join and leave (KIP-429).
+    cooperative: bool = False
+    session_ms: int = 10_000
+
+
+class Transactions:
+    """A transactional producer; making one fences others of the same id and ends what they left open."""
+
+    def begin(self) -> None:
+        """Opens a transaction."""
+        raise NotImplementedError
+
+    def send(self, topic: str, records: list["Record"]) -> None:
+        """Writes records in it, and waits for their acknowledgement."""
+        raise NotImplementedError
+
+    def send_offsets(self, group: str, topic: str, offsets: dict[int, int]) -> None:
+        """Commits a group's offsets in it, for a group that has no members."""
+        raise NotImplementedError
+
+    def commit(self) -> None:
+        """Ends it for good."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """Takes it back."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Lets go of every connection."""
+        raise NotImplementedError
 
 
 class Consumer:
@@ -165,8 +210,14 @@ class Driver:
         """Writes records and returns once each is acknowledged; the first refusal is raised."""
         raise NotImplementedError
 
-    def consumer(self, group: str | None = None, reset: str = "earliest") -> Consumer:
+    def consumer(
+        self, group: str | None = None, reset: str = "earliest", options: Options = Options()
+    ) -> Consumer:
         """A consumer without automatic commits; `reset` is earliest, latest or none."""
+        raise NotImplementedError
+
+    def transactions(self, transactional_id: str) -> Transactions:
+        """A transactional producer that is ready to begin."""
         raise NotImplementedError
 
     def close(self) -> None:

@@ -41,11 +41,12 @@ class Reader {
   held = []
   following = new Map()
 
-  constructor(kafka, { group, reset }) {
+  constructor(kafka, group, reset, { committed, session_ms: sessionTimeout }) {
     this.reset = reset
     this.consumer = kafka.consumer({
       groupId: group ?? freshGroup('kafkajs'),
-      sessionTimeout: 10_000,
+      readUncommitted: !committed,
+      sessionTimeout,
       rebalanceTimeout: 10_000,
       heartbeatInterval: 200,
       maxWaitTimeInMs: 200,
@@ -121,8 +122,62 @@ class Reader {
   }
 }
 
+function messagesOf(records) {
+  return records.map(record => {
+    const headers = {}
+    for (const [name, value] of record.headers) (headers[name] ??= []).push(toBytes(value))
+    return {
+      key: toBytes(record.key),
+      value: toBytes(record.value),
+      headers,
+      ...(record.partition === null ? {} : { partition: record.partition }),
+      ...(record.timestamp === null ? {} : { timestamp: String(record.timestamp) }),
+    }
+  })
+}
+
+class Writer {
+  static async open(kafka, transactionalId) {
+    const writer = new Writer()
+    writer.producer = kafka.producer({
+      transactionalId,
+      idempotent: true,
+      maxInFlightRequests: 1,
+      createPartitioner: kafkajs.Partitioners.DefaultPartitioner,
+    })
+    await writer.producer.connect()
+    return writer
+  }
+
+  async begin() {
+    this.open = await this.producer.transaction()
+  }
+
+  async send(topic, records) {
+    await this.open.send({ topic, messages: messagesOf(records) })
+  }
+
+  async send_offsets(consumerGroupId, topic, offsets) {
+    const partitions = offsets.map(([partition, offset]) => ({ partition, offset: String(offset) }))
+    await this.open.sendOffsets({ consumerGroupId, topics: [{ topic, partitions }] })
+  }
+
+  async commit() {
+    await this.open.commit()
+  }
+
+  async abort() {
+    await this.open.abort()
+  }
+
+  async close() {
+    await this.producer.disconnect()
+  }
+}
+
 class Driver {
   readers = new Map()
+  writers = new Map()
 
   constructor(kafka) {
     this.kafka = kafka
@@ -213,26 +268,23 @@ class Driver {
     })
     await producer.connect()
     try {
-      const messages = records.map(record => {
-        const headers = {}
-        for (const [name, value] of record.headers) (headers[name] ??= []).push(toBytes(value))
-        return {
-          key: toBytes(record.key),
-          value: toBytes(record.value),
-          headers,
-          ...(record.partition === null ? {} : { partition: record.partition }),
-          ...(record.timestamp === null ? {} : { timestamp: String(record.timestamp) }),
-        }
-      })
       const compression = CompressionTypes[CODECS[codec]]
-      await producer.send({ topic, messages, acks, compression })
+      await producer.send({ topic, messages: messagesOf(records), acks, compression })
     } finally {
       await producer.disconnect()
     }
   }
 
-  async consumer(id, group, reset) {
-    this.readers.set(id, new Reader(this.kafka, { group, reset }))
+  async consumer(id, group, reset, options) {
+    this.readers.set(id, new Reader(this.kafka, group, reset, options))
+  }
+
+  async transactions(id, transactionalId) {
+    this.writers.set(id, await Writer.open(this.kafka, transactionalId))
+  }
+
+  async transaction(id, op, ...args) {
+    return this.writers.get(id)[op](...args)
   }
 
   async reader(id, op, ...args) {

@@ -9,6 +9,10 @@ const TOPIC = 2
 const SET = 0
 const EARLIEST = -2n
 const LATEST = -1n
+// Without these the client asks for producer id 0, which belongs to someone else.
+const FRESH = { producerId: -1n, producerEpoch: -1 }
+const READ_UNCOMMITTED = 0
+const READ_COMMITTED = 1
 
 // Errors nest: an answer's error holds those of its parts, and each may have a cause.
 function protocolError(error) {
@@ -35,15 +39,20 @@ class Reader {
   following = new Map()
   inbox = new Inbox()
 
-  constructor(common, { group, reset }) {
+  constructor(common, group, reset, options) {
     this.reset = reset === 'none' ? 'fail' : reset
+    const { session_ms: sessionTimeout, instance, new_protocol: newProtocol } = options
+    // The new protocol has its times on the broker's side.
+    const membership = newProtocol
+      ? { groupProtocol: 'consumer' }
+      : { sessionTimeout, rebalanceTimeout: 10_000, heartbeatInterval: 200 }
     this.consumer = new Consumer({
       ...common,
       groupId: group ?? freshGroup('platformatic'),
       autocommit: false,
-      sessionTimeout: 10_000,
-      rebalanceTimeout: 10_000,
-      heartbeatInterval: 200,
+      isolationLevel: options.committed ? READ_COMMITTED : READ_UNCOMMITTED,
+      ...membership,
+      ...(instance === null ? {} : { groupInstanceId: instance }),
       maxWaitTime: 200,
       maxBytesPerPartition: 4_000_000,
     })
@@ -110,8 +119,60 @@ class Reader {
   }
 }
 
+function messagesOf(topic, records) {
+  return records.map(record => ({
+    topic,
+    ...(record.key === null ? {} : { key: toBytes(record.key) }),
+    ...(record.value === null ? {} : { value: toBytes(record.value) }),
+    ...(record.partition === null ? {} : { partition: record.partition }),
+    ...(record.timestamp === null ? {} : { timestamp: BigInt(record.timestamp) }),
+    headers: new Map(record.headers.map(([n, v]) => [Buffer.from(n), toBytes(v) ?? undefined])),
+  }))
+}
+
+class Writer {
+  constructor(common, transactionalId) {
+    this.common = common
+    this.producer = new Producer({ ...common, transactionalId, idempotent: true, ...FRESH })
+  }
+
+  async begin() {
+    this.open = await this.producer.beginTransaction()
+  }
+
+  async send(topic, records) {
+    await this.open.send({ messages: messagesOf(topic, records), acks: -1 })
+  }
+
+  // The client takes offsets from a consumer and its messages; these stand for a group without members.
+  async send_offsets(groupId, topic, offsets) {
+    const consumer = new Consumer({ ...this.common, groupId })
+    const coordinatorId = await consumer.findGroupCoordinator()
+    await this.open.addConsumer(consumer)
+    const member = { groupId, coordinatorId, generationId: -1, memberId: '' }
+    for (const [partition, offset] of offsets) {
+      const metadata = { consumer: member }
+      await this.open.addOffset({ topic, partition, offset: BigInt(offset) - 1n, metadata })
+    }
+    await consumer.close(true)
+  }
+
+  async commit() {
+    await this.open.commit()
+  }
+
+  async abort() {
+    await this.open.abort()
+  }
+
+  async close() {
+    await this.producer.close()
+  }
+}
+
 class Driver {
   readers = new Map()
+  writers = new Map()
 
   constructor(common) {
     this.common = common
@@ -209,22 +270,26 @@ class Driver {
   async produce(topic, records, compression, acks, idempotent) {
     const producer = new Producer({ ...this.common, idempotent, autocreateTopics: true })
     try {
-      const messages = records.map(record => ({
-        topic,
-        ...(record.key === null ? {} : { key: toBytes(record.key) }),
-        ...(record.value === null ? {} : { value: toBytes(record.value) }),
-        ...(record.partition === null ? {} : { partition: record.partition }),
-        ...(record.timestamp === null ? {} : { timestamp: BigInt(record.timestamp) }),
-        headers: new Map(record.headers.map(([n, v]) => [Buffer.from(n), toBytes(v) ?? undefined])),
-      }))
-      await producer.send({ messages, acks, compression })
+      await producer.send({ messages: messagesOf(topic, records), acks, compression })
     } finally {
       await producer.close()
     }
   }
 
-  async consumer(id, group, reset) {
-    this.readers.set(id, new Reader(this.common, { group, reset }))
+  async consumer(id, group, reset, options) {
+    this.readers.set(id, new Reader(this.common, group, reset, options))
+  }
+
+  async transactions(id, transactionalId) {
+    const writer = new Writer(this.common, transactionalId)
+    // Beginning asks for the producer id, which ends what others of this id left open.
+    const opened = await writer.producer.beginTransaction()
+    await opened.cancel()
+    this.writers.set(id, writer)
+  }
+
+  async transaction(id, op, ...args) {
+    return this.writers.get(id)[op](...args)
   }
 
   async reader(id, op, ...args) {
