@@ -23,6 +23,7 @@ mod consumer;
 mod effect;
 mod offsets;
 mod record;
+mod replay;
 mod request;
 mod shard;
 mod timers;

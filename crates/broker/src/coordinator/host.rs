@@ -233,7 +233,6 @@ impl GroupCoordinator {
             offset_metadata_max_bytes: size(groups.offset_metadata_max_bytes),
             offsets_retention_ms: i64::from(groups.offsets_retention_minutes) * 60_000,
             offsets_retention_check_interval_ms: groups.offsets_retention_check_interval_ms,
-            ..GroupConfig::default()
         }
     }
 
