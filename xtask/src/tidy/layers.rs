@@ -40,7 +40,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("client", &["base", "wire", "records", "env"]),
-    ("cli", &["base", "config", "env", "broker", "client"]),
+    ("cli", &["base", "config", "env", "log", "records", "broker", "client"]),
     // The binary.
     ("millstream", &["cli"]),
     // Tests.

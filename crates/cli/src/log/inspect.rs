@@ -79,9 +79,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
 /// The `.log` files at or below a path, ordered by name.
 fn segments_of(fs: &dyn Fs, path: &Path) -> Result<Vec<PathBuf>, Failure> {
     let cannot = |error| Failure::failed(format!("cannot read {}: {error}", path.display()));
-    let there = fs.entry(path).map_err(cannot)?.ok_or_else(|| {
-        Failure::new(Exit::NotFound, format!("there is no {}", path.display()))
-    })?;
+    let there = fs
+        .entry(path)
+        .map_err(cannot)?
+        .ok_or_else(|| Failure::new(Exit::NotFound, format!("there is no {}", path.display())))?;
     if !there.is_dir {
         return Ok(vec![path.to_owned()]);
     }
@@ -187,7 +188,8 @@ impl<W: Write> Show<'_, W> {
     }
 
     fn summary(&mut self, path: &Path, summary: &SegmentSummary) -> std::io::Result<()> {
-        let SegmentSummary { base_offset, bytes, batches, records, next_offset, problems } = summary;
+        let SegmentSummary { base_offset, bytes, batches, records, next_offset, problems } =
+            summary;
         if self.json {
             let line = json!({
                 "segment": path, "base_offset": base_offset.get(), "next_offset": next_offset.get(),
@@ -271,7 +273,8 @@ fn batch_json(path: &Path, batch: &InspectedBatch<'_>, problems: &[String]) -> V
 
 /// What a control record says.
 fn marker(record: &Record<'_>, header: &BatchHeader) -> Option<(&'static str, i32)> {
-    let marker = header.attributes.is_control().then(|| EndTxnMarker::read(record.key, record.value));
+    let marker =
+        header.attributes.is_control().then(|| EndTxnMarker::read(record.key, record.value));
     let marker = marker.flatten()?;
     Some((if marker.committed { "commit" } else { "abort" }, marker.coordinator_epoch))
 }
@@ -283,7 +286,9 @@ fn as_json(record: &Record<'_>, header: &BatchHeader) -> Value {
         shown["coordinator_epoch"] = epoch.into();
         return shown;
     }
-    let put = |shown: &mut Value, name: &str, bytes: Option<&[u8]>| match bytes.map(std::str::from_utf8) {
+    let put = |shown: &mut Value, name: &str, bytes: Option<&[u8]>| match bytes
+        .map(std::str::from_utf8)
+    {
         None => shown[name] = Value::Null,
         Some(Ok(text)) => shown[name] = text.into(),
         Some(Err(_)) => {

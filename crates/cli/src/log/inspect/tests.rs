@@ -52,9 +52,9 @@ fn a_sound_segment_is_shown_whole() {
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 7, "{text}");
     assert_eq!(lines[0], "DIR/t-0/00000000000000000000.log");
-    assert!(lines[1].starts_with("0-1 at byte 0, 79 bytes, 2 records, codec none"), "{text}");
+    assert!(lines[1].starts_with("0-1 at byte 0, 81 bytes, 2 records, codec none"), "{text}");
     assert!(lines[2].starts_with("  0\t") && lines[2].ends_with("\tk\\n\ta"), "{text}");
-    assert!(lines[4].starts_with("2-2 at byte 79,") && lines[4].contains("codec lz4"), "{text}");
+    assert!(lines[4].starts_with("2-2 at byte 81,") && lines[4].contains("codec lz4"), "{text}");
     assert!(lines[6].contains(": sound, "), "{text}");
     // A file, and less of it.
     let file = dir.path().join("t-0/00000000000000000000.log");
@@ -74,12 +74,12 @@ fn damage_is_named_and_what_follows_is_still_shown() {
     let dir = partition(&bytes);
     let (text, problems) = inspect(dir.path(), Depth::Batches, false);
     assert!(problems.len() == 1 && problems[0].contains("at byte 0"), "{problems:?}");
-    assert!(text.contains("DAMAGED") && text.contains("2-2 at byte 79"), "{text}");
+    assert!(text.contains("DAMAGED") && text.contains("2-2 at byte 81"), "{text}");
     // A torn tail.
     let bytes = two();
     let dir = partition(&bytes[..bytes.len() - 3]);
     let (_, problems) = inspect(dir.path(), Depth::Records, true);
-    assert!(problems.len() == 1 && problems[0].contains("at byte 79"), "{problems:?}");
+    assert!(problems.len() == 1 && problems[0].contains("at byte 81"), "{problems:?}");
 }
 
 #[test]
