@@ -97,7 +97,7 @@ pub async fn start_on(config: BrokerConfig, fs: Arc<dyn Fs>) -> Result<Running, 
     let sockets = listen(&config).await?;
     let open = {
         let (config, clock, random) = (config.clone(), Arc::clone(&clock), Arc::clone(&random));
-        move || storage::open(&config, &fs, &clock, &random)
+        move || storage::open(&config, files, &fs, &clock, &random)
     };
     let opened = task::spawn_blocking(open).await.map_err(std::io::Error::other)??;
     let Storage { identity, quorum, replicas, settings, unclean } = opened;

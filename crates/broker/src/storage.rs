@@ -51,9 +51,10 @@ pub(crate) struct Storage {
     pub unclean: bool,
 }
 
-/// Opens everything.
+/// Opens everything. The process may have `open_files` files open at a time.
 pub(crate) fn open(
     config: &BrokerConfig,
+    open_files: u64,
     fs: &Arc<dyn Fs>,
     clock: &Arc<dyn Clock>,
     random: &Arc<dyn Random>,
@@ -88,7 +89,8 @@ pub(crate) fn open(
     let image = quorum.image();
     let settings = Settings::new(me, config.clone(), &image);
     let absent = failed.into_iter().map(|(path, _)| path).collect();
-    let logs = Arc::new(Logs::new(dirs, absent, Arc::clone(clock), Arc::clone(random)));
+    let files = files_for_logs(open_files);
+    let logs = Arc::new(Logs::new(dirs, absent, files, Arc::clone(clock), Arc::clone(random)));
     let opened = logs.open_all(me, &image, recovery_threads(config), &|partition| {
         Arc::new(log_config(&image, &settings.current().load(), &partition.topic))
     });
@@ -106,6 +108,14 @@ fn log_config(
     let (resolved, _) = TopicConfig::resolve_lenient(&image.configs.of_topic(topic), config);
     let expiration_ms = config.transactions.producer_id_expiration_ms;
     topic_rules::log_config(&resolved, i64::from(expiration_ms))
+}
+
+/// How many of the files that this process may open are for logs: the others are for connections and for what is open
+/// for a moment.
+fn files_for_logs(open_files: u64) -> usize {
+    const MOST: u64 = 100_000;
+    let files = (open_files / 2).clamp(64, MOST);
+    usize::try_from(files).unwrap_or(64)
 }
 
 fn recovery_threads(config: &BrokerConfig) -> usize {

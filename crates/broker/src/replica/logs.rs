@@ -20,7 +20,9 @@ use millstream_log::{
     RecoveryReport, StorageError,
 };
 use millstream_metadata::ClusterImage;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
+
+use super::partition::Partition;
 
 /// One log directory.
 #[derive(Debug)]
@@ -107,13 +109,17 @@ pub(crate) enum Home {
 }
 
 impl Logs {
-    /// Logs in `dirs`, which are open and locked; `absent` are those that cannot be used.
+    /// Logs in `dirs`, which are open and locked; `absent` are those that cannot be used. At most `open_files` of their
+    /// files stay open.
     pub(crate) fn new(
         dirs: Vec<LogDir>,
         absent: Vec<PathBuf>,
+        open_files: usize,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Self {
+        let each = open_files / dirs.len().max(1);
+        dirs.iter().for_each(|dir| dir.open_files().set_limit(each));
         Self { dirs: dirs.into_iter().map(Dir::new).collect(), absent, clock, random }
     }
 
@@ -178,6 +184,7 @@ impl Logs {
         let options = OpenOptions {
             topic_id: Some(topic_id),
             now: self.clock.now_ms(),
+            files: Some(Arc::clone(dir.dir.open_files())),
             ..OpenOptions::default()
         };
         self.set_stray_aside(dir, partition, topic_id)?;
@@ -327,6 +334,20 @@ impl Logs {
         Ok(())
     }
 
+    /// Closes the logs of retired partitions: many share one sync. The directories of which some could not be closed
+    /// are returned.
+    pub(crate) fn close(&self, partitions: &[Arc<Partition>]) -> HashSet<Uuid> {
+        let mut by_dir: Vec<Vec<&Arc<Partition>>> = self.dirs.iter().map(|_| Vec::new()).collect();
+        for partition in partitions {
+            let path = partition.with_log(|log| log.path());
+            if let Some(here) = self.place_of(&path).and_then(|at| by_dir.get_mut(at)) {
+                here.push(partition);
+            }
+        }
+        let dirs = self.dirs.iter().zip(by_dir);
+        dirs.filter_map(|(dir, here)| (!dir.close(&here)).then_some(dir.id())).collect()
+    }
+
     /// Leaves the marker of a clean stop in a directory: every log in it is closed and every checkpoint written.
     pub(crate) fn mark_clean(&self, is_clean: impl Fn(&Dir) -> bool) {
         for dir in self.dirs.iter().filter(|dir| dir.is_online() && is_clean(dir)) {
@@ -343,6 +364,36 @@ impl Dir {
             "the log directory is out of service, with all partitions in it; the others go on");
         // A second failure says nothing new.
         let _ = self.offline.set(failure);
+    }
+
+    /// Whether all could be closed.
+    fn close(&self, partitions: &[&Arc<Partition>]) -> bool {
+        let failed = |partition: &Partition, failure: StorageError| {
+            warn!(partition = %partition.name, error = %failure,
+                "the log could not be closed; the next start will check it");
+        };
+        let (mut tickets, mut waiting, mut clean) = (Vec::new(), Vec::new(), true);
+        for partition in partitions {
+            match partition.with_log(Log::prepare_close) {
+                Ok(None) => {}
+                Ok(Some(ticket)) => {
+                    tickets.push(ticket);
+                    waiting.push(partition);
+                }
+                Err(failure) => {
+                    failed(partition, failure);
+                    clean = false;
+                }
+            }
+        }
+        let outcomes = self.dir.finish(&tickets);
+        for ((partition, ticket), outcome) in waiting.iter().zip(&tickets).zip(outcomes) {
+            if let Err(failure) = partition.with_log(|log| log.complete_flush(ticket, outcome)) {
+                failed(partition, failure);
+                clean = false;
+            }
+        }
+        clean
     }
 
     fn checkpoint(&self, here: &[&LogState]) -> Result<(), StorageError> {
@@ -377,12 +428,15 @@ fn open_dir(
     let mut found = dir.dir.partitions()?;
     found.retain_mut(|found| belongs(image, me, found));
     dir.held.store(found.len(), Ordering::Relaxed);
-    let mut opened = DirOpened::default();
-    opened.unclean = !dir.dir.was_clean() && !found.is_empty();
+    let unclean = !dir.dir.was_clean() && !found.is_empty();
+    let mut opened = DirOpened { unclean, ..DirOpened::default() };
+    let (mut segments, mut bytes) = (0, 0);
     for log in dir.dir.open_logs(&found, threads, now, config_of)? {
         match log.outcome {
             Ok((open, report)) => {
                 tell(&log.partition, &report);
+                segments += report.checked_segments;
+                bytes += report.checked_bytes;
                 opened.logs.push((log.partition, open));
             }
             Err(failure) => {
@@ -390,6 +444,9 @@ fn open_dir(
                 opened.failed.push(log.partition);
             }
         }
+    }
+    if opened.unclean {
+        info!(path = %dir.path().display(), logs = found.len(), segments, bytes, "checked after an unclean stop");
     }
     for path in dir.dir.deleted_partitions()? {
         if let Err(failure) = dir.dir.remove_deleted(&path) {
@@ -447,10 +504,8 @@ fn tell(partition: &TopicPartition, report: &RecoveryReport) {
         );
     }
     if report.checked_bytes > 0 {
-        info!(
-            %partition, segments = report.checked_segments, bytes = report.checked_bytes,
-            "checked after an unclean stop"
-        );
+        let (segments, bytes) = (report.checked_segments, report.checked_bytes);
+        debug!(%partition, segments, bytes, "checked after an unclean stop");
     }
     for rebuilt in &report.rebuilt {
         warn!(%partition, "rebuilt {rebuilt}");

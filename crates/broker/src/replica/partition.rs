@@ -219,9 +219,9 @@ impl Partition {
     }
 
     /// New settings for the topic.
-    pub(crate) fn reconfigure(&self, config: TopicConfig, log: LogConfig) {
+    pub(crate) fn reconfigure(&self, config: TopicConfig, log: Arc<LogConfig>) {
         *self.config.write() = config;
-        self.inner.lock().log.set_config(Arc::new(log));
+        self.inner.lock().log.set_config(log);
     }
 
     /// What the cluster image says now.

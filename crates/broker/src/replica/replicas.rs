@@ -4,7 +4,6 @@
 //! can be written already. Invariant: a partition is in the map exactly while its log is open.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -48,6 +47,13 @@ enum Slot {
     Elsewhere,
     /// Its log cannot be opened.
     Failed,
+}
+
+/// A topic's settings as its partitions and their logs want them.
+#[derive(Clone)]
+struct Configs {
+    topic: TopicConfig,
+    log: Arc<LogConfig>,
 }
 
 /// What lies on disk of a partition that is to be hosted.
@@ -123,6 +129,7 @@ impl Replicas {
     /// Hosts everything that `image` gives to this broker, out of the `opened` logs or new ones.
     pub(crate) fn host_all(&self, image: &ClusterImage, mut opened: Opened) {
         for topic in image.topics.iter() {
+            let config = self.topic_config(image, &topic.name);
             for (index, partition) in topic.partitions.iter() {
                 let name = TopicPartition::new(Arc::clone(&topic.name), *index);
                 let found = match opened.logs.remove(&name) {
@@ -130,23 +137,23 @@ impl Replicas {
                     None if opened.failed.contains(&name) => Found::Damaged,
                     None => Found::Nothing,
                 };
-                self.host(image, topic, *index, partition, found);
+                self.host(topic, *index, partition, found, &config);
             }
         }
     }
 
     fn host(
         &self,
-        image: &ClusterImage,
         topic: &Topic,
         index: PartitionIndex,
         partition: &PartitionImage,
         found: Found,
+        config: &Configs,
     ) {
         let slot = match found {
             _ if !partition.has_replica(self.me) => Slot::Elsewhere,
             Found::Damaged => Slot::Failed,
-            found => match self.open(image, topic, index, partition, found) {
+            found => match self.open(topic, index, partition, found, config) {
                 Ok(partition) => Slot::Here(partition),
                 Err(failure) => {
                     error!(topic = %topic.name, partition = %index, error = %failure,
@@ -160,15 +167,14 @@ impl Replicas {
 
     fn open(
         &self,
-        image: &ClusterImage,
         topic: &Topic,
         index: PartitionIndex,
         partition: &PartitionImage,
         found: Found,
+        config: &Configs,
     ) -> Result<Arc<Partition>, StorageError> {
         let name = TopicPartition::new(Arc::clone(&topic.name), index);
-        let config = self.topic_config(image, &topic.name);
-        let log_config = Arc::new(self.log_config(&config));
+        let log_config = Arc::clone(&config.log);
         let assigned = partition.directory_of(self.me).unwrap_or(Uuid::ZERO);
         let is_new = matches!(found, Found::New);
         let (mut log, directory) = match found {
@@ -189,7 +195,7 @@ impl Replicas {
         if leadership.leader == self.me {
             log.begin_epoch(leadership.epoch);
         }
-        Ok(Partition::new(name, topic.id, self.me, log, leadership, config))
+        Ok(Partition::new(name, topic.id, self.me, log, leadership, config.topic))
     }
 
     /// Where a log is to be made that was not found. A log that may lie on a disk which is not there is not made
@@ -259,18 +265,16 @@ impl Replicas {
     }
 
     /// The settings of a topic, with those of the broker beneath. Stored settings that cannot be used are named once here.
-    fn topic_config(&self, image: &ClusterImage, topic: &str) -> TopicConfig {
+    fn topic_config(&self, image: &ClusterImage, topic: &str) -> Configs {
         let overrides = image.configs.of_topic(topic);
-        let (config, unusable) = TopicConfig::resolve_lenient(&overrides, &self.config.load());
+        let broker = self.config.load();
+        let (config, unusable) = TopicConfig::resolve_lenient(&overrides, &broker);
         for problem in unusable {
             warn!(topic, "a stored setting is left out: {problem}");
         }
-        config
-    }
-
-    fn log_config(&self, config: &TopicConfig) -> LogConfig {
-        let expiration_ms = self.config.load().transactions.producer_id_expiration_ms;
-        topic_rules::log_config(config, i64::from(expiration_ms))
+        let expiration_ms = broker.transactions.producer_id_expiration_ms;
+        let log = topic_rules::log_config(&config, i64::from(expiration_ms));
+        Configs { topic: config, log: Arc::new(log) }
     }
 
     fn remove(&self, topic: &Topic) {
@@ -292,13 +296,15 @@ impl Replicas {
         info!(topic = %topic.name, "deleted");
     }
 
-    fn change(&self, image: &ClusterImage, topic: &Topic, index: PartitionIndex) {
+    fn change(&self, topic: &Topic, index: PartitionIndex, config: &mut dyn FnMut() -> Configs) {
         let Some(partition) = topic.partition(index) else { return };
         match self.by_id(topic.id, index) {
             Lookup::Here(hosted) => hosted.lead(leadership(partition)),
             // A log that failed stays so until the broker starts again.
             Lookup::Refused(ErrorCode::KafkaStorageError) => {}
-            Lookup::Refused(_) => self.host(image, topic, index, partition, Found::New),
+            Lookup::Refused(_) => {
+                self.host(topic, index, partition, Found::New, &config());
+            }
         }
     }
 
@@ -319,7 +325,7 @@ impl Replicas {
         for hosted in changed {
             let config = self.topic_config(image, &hosted.name);
             for partition in hosted.here() {
-                partition.reconfigure(config, self.log_config(&config));
+                partition.reconfigure(config.topic, Arc::clone(&config.log));
             }
         }
     }
@@ -345,18 +351,11 @@ impl Replicas {
 
     /// Stops serving and closes every log, so that the next start needs no recovery.
     pub(crate) fn close(&self) {
-        let mut unclean = Vec::new();
-        for partition in self.all() {
-            partition.retire();
-            if let Err(failure) = partition.with_log(Log::close) {
-                warn!(partition = %partition.name, error = %failure,
-                    "the log could not be closed; the next start will check it");
-                unclean.extend(partition.with_log(|log| log.path().parent().map(Path::to_owned)));
-            }
-        }
-        let failed = self.checkpoint();
-        drop(failed);
-        self.logs.mark_clean(|dir| !unclean.iter().any(|path| path == dir.path()));
+        let all = self.all();
+        all.iter().for_each(|partition| partition.retire());
+        let unclean = self.logs.close(&all);
+        drop(self.logs.checkpoint(&self.states()));
+        self.logs.mark_clean(|dir| !unclean.contains(&dir.id()));
     }
 }
 
@@ -401,10 +400,14 @@ impl ImageListener for Replicas {
         for topic in delta.topics_deleted.values() {
             self.remove(topic);
         }
+        let mut known: Option<(Uuid, Configs)> = None;
         for (id, index) in &delta.partitions {
-            if let Some(topic) = image.topics.get_by_id(*id) {
-                self.change(image, topic, *index);
-            }
+            let Some(topic) = image.topics.get_by_id(*id) else { continue };
+            // The partitions of a topic follow one another.
+            self.change(topic, *index, &mut || match &known {
+                Some((of, config)) if of == id => config.clone(),
+                _ => known.insert((*id, self.topic_config(image, &topic.name))).1.clone(),
+            });
         }
         if !delta.configs.is_empty() {
             self.reconfigure(image, delta);

@@ -25,7 +25,7 @@ fn described(client: &mut Client, topic: &Topic) -> Vec<MetadataResponsePartitio
 }
 
 fn log_dirs(client: &mut Client) -> Vec<DescribeLogDirsResult> {
-    client.call(4, &DescribeLogDirsRequest { topics: None, ..Default::default() }).results
+    client.call(4, &DescribeLogDirsRequest { topics: None }).results
 }
 
 /// Two directories and a broker's settings for them.
