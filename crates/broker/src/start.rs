@@ -26,6 +26,8 @@ use crate::server::{self, Listener, ListenerLimits, RequestMemory};
 use crate::storage::{self, Storage};
 use crate::{features, housekeeping, transactions};
 
+/// How long answers to requests that waited have to reach their clients.
+const LAST_WORDS: Duration = Duration::from_millis(50);
 /// How long connections have to end after the listeners closed.
 const GRACE: Duration = Duration::from_millis(200);
 
@@ -158,10 +160,12 @@ impl Running {
     /// Stops: no new requests, logs closed, so that the next start needs no recovery.
     pub async fn stop(self) {
         let Self { broker, stop, accepting, keeping, .. } = self;
-        stop.send_replace(true);
-        // Members that wait in a rebalance are told to look for another coordinator.
-        broker.groups().close_all();
+        // Members that wait in a rebalance are told to look for another coordinator, while their connections last.
+        if broker.groups().close_all() > 0 {
+            task::sleep(LAST_WORDS).await;
+        }
         broker.transactions().close_all();
+        stop.send_replace(true);
         for task in accepting.into_iter().chain(keeping) {
             // A task that panicked has said so.
             drop(task.await);

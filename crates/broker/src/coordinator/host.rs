@@ -121,7 +121,9 @@ impl GroupCoordinator {
                 }
                 _ => {
                     let config = self.group_config();
-                    let shard = HostedShard::new(replica, partition.leader_epoch, config);
+                    let timeout = self.commit_timeout();
+                    let epoch = partition.leader_epoch;
+                    let shard = HostedShard::new(replica, epoch, config, timeout);
                     fresh.push(Arc::clone(&shard));
                     shard
                 }
@@ -138,18 +140,16 @@ impl GroupCoordinator {
         }
     }
 
-    /// Gives up all shards: the broker stops.
-    pub(crate) fn close_all(&self) {
+    /// Gives up all shards: the broker stops. Says how many requests were waiting.
+    pub(crate) fn close_all(&self) -> usize {
         let _one = self.refreshing.lock();
         let old = self.slots.swap(Arc::default());
-        self.close(old.iter().flatten());
+        self.close(old.iter().flatten())
     }
 
-    fn close<'a>(&self, shards: impl Iterator<Item = &'a Arc<HostedShard>>) {
+    fn close<'a>(&self, shards: impl Iterator<Item = &'a Arc<HostedShard>>) -> usize {
         let now = self.now();
-        for shard in shards {
-            shard.close(now);
-        }
+        shards.map(|shard| shard.close(now)).sum()
     }
 
     fn load_in_background(self: &Arc<Self>, shard: Arc<HostedShard>) {
@@ -196,6 +196,11 @@ impl GroupCoordinator {
         let settings = topics.group_settings(group_id);
         let number = |name: &str| settings.get(name).and_then(|text| text.parse().ok());
         (number("consumer.session.timeout.ms"), number("consumer.heartbeat.interval.ms"))
+    }
+
+    fn commit_timeout(&self) -> Duration {
+        let ms = self.config.load().groups.offsets_commit_timeout_ms;
+        Duration::from_millis(u64::try_from(ms).unwrap_or(1))
     }
 
     /// The settings as they are now.

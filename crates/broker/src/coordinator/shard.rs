@@ -59,6 +59,8 @@ pub(super) struct Inner {
     waiting: HashMap<RequestToken, oneshot::Sender<Response>>,
     next_token: u64,
     builder: BatchBuilder,
+    /// `offsets.commit.timeout.ms`.
+    commit_timeout: Duration,
 }
 
 /// A shard that this broker hosts.
@@ -105,6 +107,7 @@ impl HostedShard {
         partition: Arc<Partition>,
         epoch: LeaderEpoch,
         config: GroupConfig,
+        commit_timeout: Duration,
     ) -> Arc<Self> {
         let inner = Inner {
             state: State::Loading,
@@ -112,6 +115,7 @@ impl HostedShard {
             waiting: HashMap::new(),
             next_token: 0,
             builder: BatchBuilder::default(),
+            commit_timeout,
         };
         Arc::new(Self {
             partition,
@@ -253,14 +257,16 @@ impl HostedShard {
         }
     }
 
-    /// This broker does not lead the partition any more: everybody who waits is sent on.
-    pub(super) fn close(&self, now: Now) {
+    /// This broker does not lead the partition any more: everybody who waits is sent on. Says how many.
+    pub(super) fn close(&self, now: Now) -> usize {
         let mut inner = self.inner.lock();
         inner.state = State::Closed;
+        let waiting = inner.waiting.len();
         let replies = inner.shard.unload(now);
         inner.answer(replies);
         inner.waiting.clear();
         self.next_deadline_ms.store(NEVER, Ordering::SeqCst);
+        waiting
     }
 
     fn settle<R>(
@@ -367,8 +373,9 @@ impl Inner {
         };
         let channels = self.channels(replies);
         let (tell, committed) = oneshot::channel();
+        let commit_timeout = self.commit_timeout;
         task::spawn(async move {
-            let outcome = match task::timeout(COMMIT_TIMEOUT, durable).await {
+            let outcome = match task::timeout(commit_timeout, durable).await {
                 Ok(Ok(Ok(()))) => Ok(()),
                 Ok(Ok(Err(_)) | Err(_)) => Err(ErrorCode::NotCoordinator),
                 Err(_) => Err(ErrorCode::CoordinatorNotAvailable),
@@ -385,9 +392,6 @@ impl Inner {
         Some(committed)
     }
 }
-
-/// `offsets.commit.timeout.ms` as Kafka has it by default; a disk that takes longer is as good as gone.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn too_long(cause: &EncodeRecordError) -> ErrorCode {
     warn!(%cause, "a group's record does not fit Kafka's format");
