@@ -19,16 +19,23 @@ pub struct Broker {
     address: SocketAddr,
     process: Option<Child>,
     first_start: Duration,
+    settings: Vec<String>,
 }
 
 impl Broker {
     /// Starts a broker on an empty directory and waits for its first answer.
     pub fn start(binary: &Path, parent: &Path) -> Result<Self> {
+        Self::start_with(binary, parent, &[])
+    }
+
+    /// The same with settings, each `name=value`.
+    pub fn start_with(binary: &Path, parent: &Path, settings: &[&str]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("millstream-bench-").tempdir_in(parent)?;
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let binary = binary.to_owned();
-        let mut broker =
-            Self { binary, folder, address, process: None, first_start: Duration::ZERO };
+        let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        let first_start = Duration::ZERO;
+        let mut broker = Self { binary, folder, address, process: None, first_start, settings };
         broker.first_start = broker.launch()?;
         Ok(broker)
     }
@@ -41,6 +48,9 @@ impl Broker {
         command.arg("serve").arg("--data-dir").arg(self.folder.path().join("data"));
         command.arg("--listener").arg(self.address.to_string());
         command.args(["--set", "group.initial.rebalance.delay.ms=0"]);
+        for setting in &self.settings {
+            command.args(["--set", setting]);
+        }
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().with_context(|| self.binary.display().to_string())?;
         self.process = Some(child);
@@ -72,6 +82,15 @@ impl Broker {
     pub fn stop(&mut self) -> Result<()> {
         if let Some(mut child) = self.process.take() {
             Command::new("kill").arg(child.id().to_string()).status()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) -> Result<()> {
+        if let Some(mut child) = self.process.take() {
+            child.kill()?;
             child.wait()?;
         }
         Ok(())

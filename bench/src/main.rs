@@ -7,7 +7,11 @@
 mod batch;
 mod broker;
 mod consume;
+mod durable;
 mod figure;
+mod latency;
+mod log;
+mod partitions;
 mod produce;
 mod raw;
 mod requests;
@@ -18,7 +22,7 @@ use anyhow::{Result, bail};
 use figure::Report;
 use std::path::PathBuf;
 
-const GROUPS: &[&str] = &["yardsticks", "start", "produce", "consume", "requests"];
+const GROUPS: &[&str] = &["yardsticks", "start", "produce", "consume", "requests", "latency", "durable", "partitions", "log"];
 
 /// How much of everything.
 #[derive(Clone, Debug)]
@@ -85,6 +89,18 @@ fn main() -> Result<()> {
     }
     if plan.wants("requests") {
         requests::measure(&plan, &yardsticks, &mut report)?;
+    }
+    if plan.wants("latency") {
+        latency::measure(&plan, &mut report)?;
+    }
+    if plan.wants("durable") {
+        durable::measure(&plan, &mut report)?;
+    }
+    if plan.wants("partitions") {
+        partitions::measure(&plan, &mut report)?;
+    }
+    if plan.wants("log") {
+        log::measure(&plan, &mut report)?;
     }
     report.print_missed();
     Ok(())
