@@ -161,7 +161,12 @@ class AioTransactions(Transactions):
 class AioDriver(Driver):
     """An `AIOKafkaAdminClient`, and a producer or consumer a call."""
 
-    cannot = {"delete_groups": "aiokafka's admin client has no call that deletes groups"}
+    cannot = {
+        "delete_groups": "aiokafka's admin client has no call that deletes groups",
+        "cooperative": "aiokafka has no cooperative assignor",
+    } | dict.fromkeys(
+        ("new_protocol", "migration"), "aiokafka speaks only the classic group protocol"
+    )
 
     def __init__(self, bootstrap: str):
         super().__init__(bootstrap)

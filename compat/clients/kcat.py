@@ -163,6 +163,26 @@ class KcatDriver(ConfluentDriver):
             "delete_topic",
         )
     }
+    cannot |= {
+        name: "kcat has no transactions of several records"
+        for name in (
+            "txn_commit_abort",
+            "txn_open",
+            "txn_offsets",
+            "txn_fencing",
+            "txn_loop_killed",
+        )
+    }
+    cannot |= {
+        name: "the same librdkafka as confluent-kafka, not repeated with a command"
+        for name in (
+            "member_killed",
+            "static_restart",
+            "cooperative",
+            "new_protocol",
+            "migration",
+        )
+    }
     text_headers = True
     null_header_values = False
 

@@ -223,7 +223,13 @@ class KafkajsDriver(NodeDriver):
     """kafkajs."""
 
     client = "kafkajs"
-    cannot = {"reset_none": "kafkajs always resets an offset that is out of range"}
+    cannot = {
+        "reset_none": "kafkajs always resets an offset that is out of range",
+        "static_restart": "kafkajs has no static members",
+        "cooperative": "kafkajs has no cooperative assignor",
+    } | dict.fromkeys(
+        ("new_protocol", "migration"), "kafkajs speaks only the classic group protocol"
+    )
     null_header_values = False
 
 
@@ -234,6 +240,7 @@ class PlatformaticDriver(NodeDriver):
     cannot = {
         "reset_earliest": "@platformatic/kafka never resets an offset that is out of range",
         "reset_latest": "@platformatic/kafka never resets an offset that is out of range",
+        "cooperative": "@platformatic/kafka has no cooperative assignor",
     }
     repeated_headers = False
 

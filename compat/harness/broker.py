@@ -28,16 +28,18 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def answers(port: int) -> bool:
-    """Whether an ApiVersions request (version 0) is answered."""
+def advertised(port: int) -> set[int]:
+    """Keys of the APIs that the broker says it serves (ApiVersions, version 0); none without an answer."""
     body = struct.pack(">hhih", 18, 0, 7, -1)
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1.0) as connection:
             connection.sendall(struct.pack(">i", len(body)) + body)
-            head = connection.recv(8)
-            return len(head) >= 4 and struct.unpack(">i", head[:4])[0] >= 6
-    except OSError:
-        return False
+            answer = connection.makefile("rb")
+            (length,) = struct.unpack(">i", answer.read(4))
+            rest = answer.read(length)
+    except (OSError, struct.error):
+        return set()
+    return {key for key, _, _ in struct.iter_unpack(">hhh", rest[10:])}
 
 
 class Broker:
@@ -69,7 +71,7 @@ class Broker:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment()
             )
-        while not answers(self.port):
+        while not advertised(self.port):
             if self.process.poll() is not None:
                 raise BrokerDied(f"the broker ended with {self.process.returncode}\n{self.tail()}")
             if time.monotonic() - began > START_LIMIT_S:

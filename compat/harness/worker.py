@@ -17,6 +17,7 @@ import traceback
 from pathlib import Path
 
 from clients.registry import driver_class
+from harness.broker import advertised
 from harness.driver import Driver
 from harness.scenarios import SCENARIOS, Context, Scenario
 
@@ -33,9 +34,12 @@ def stacks() -> str:
     return "".join(parts)
 
 
-def run_one(scenario: Scenario, context: Context) -> dict:
+def run_one(scenario: Scenario, context: Context, served: set[int]) -> dict:
     """One scenario's outcome."""
     reason = context.driver.cannot.get(scenario.name)
+    if not scenario.needs <= served:
+        keys = ", ".join(map(str, sorted(scenario.needs - served)))
+        reason = f"the broker does not serve API {keys}"
     if reason is not None:
         return {"status": "-", "detail": reason}
     outcome: dict = {}
@@ -72,6 +76,7 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
 
+    served = advertised(int(args.bootstrap.rpartition(":")[2]))
     driver, strict = drivers(args.client, args.bootstrap, args.strict)
     print(json.dumps({"version": driver.version()}), flush=True)
     for scenario in SCENARIOS:
@@ -79,7 +84,7 @@ def main() -> None:
             continue
         context = Context(args.client, scenario.name, driver, strict, args.data_dir)
         began = time.monotonic()
-        outcome = run_one(scenario, context)
+        outcome = run_one(scenario, context, served)
         outcome.update(scenario=scenario.name, seconds=round(time.monotonic() - began, 3))
         print(json.dumps(outcome), flush=True)
     driver.close()

@@ -45,7 +45,7 @@ class Reader {
     // The new protocol has its times on the broker's side.
     const membership = newProtocol
       ? { groupProtocol: 'consumer' }
-      : { sessionTimeout, rebalanceTimeout: 10_000, heartbeatInterval: 200 }
+      : { sessionTimeout, rebalanceTimeout: Math.max(10_000, sessionTimeout), heartbeatInterval: 200 }
     this.consumer = new Consumer({
       ...common,
       groupId: group ?? freshGroup('platformatic'),

@@ -3,7 +3,8 @@
 A new scenario is a function in one of the modules; the order here is the order in the table.
 """
 
-from harness.scenarios import topics, records, reading, groups  # noqa: F401 (each adds to the list)
+# Each adds to the list.
+from harness.scenarios import topics, records, reading, groups, membership, transactions  # noqa: F401
 from harness.scenarios.base import SCENARIOS, Context, Scenario
 
 __all__ = ["SCENARIOS", "Context", "Scenario"]

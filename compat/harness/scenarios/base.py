@@ -45,16 +45,18 @@ class Scenario:
     name: str
     about: str
     run: Callable[[Context], None]
+    # Keys of APIs that the broker must serve for it.
+    needs: frozenset[int] = frozenset()
 
 
 SCENARIOS: list[Scenario] = []
 
 
-def scenario(name: str, about: str):
+def scenario(name: str, about: str, needs: set[int] = frozenset()):
     """Adds a function to the list."""
 
     def add(run: Callable[[Context], None]):
-        SCENARIOS.append(Scenario(name, about, run))
+        SCENARIOS.append(Scenario(name, about, run, frozenset(needs)))
         return run
 
     return add

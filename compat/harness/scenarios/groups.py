@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Callable
 
+from harness.driver import Options
 from harness.scenarios.base import (
     DEADLINE_S,
     Context,
@@ -62,11 +63,13 @@ def group_resume(context: Context) -> None:
 class Member(threading.Thread):
     """A consumer of a group, polled by a thread of its own."""
 
-    def __init__(self, context: Context, group: str, topic: str):
+    def __init__(self, context: Context, group: str, topic: str, options: Options = Options()):
         super().__init__(daemon=True)
-        self.consumer = context.driver.consumer(group)
+        self.consumer = context.driver.consumer(group, options=options)
         self.topic = topic
         self.held: set[int] = set()
+        # What it held after each poll, in order, without repetitions.
+        self.history: list[set[int]] = []
         self.seen: set[tuple[int, int]] = set()
         self.failure: BaseException | None = None
         self.leaving = threading.Event()
@@ -77,7 +80,9 @@ class Member(threading.Thread):
             while not self.leaving.is_set():
                 for record in self.consumer.poll(0.1):
                     self.seen.add((record.partition, record.offset))
-                self.held = self.consumer.assignment()
+                self.held = set(self.consumer.assignment())
+                if not self.history or self.history[-1] != self.held:
+                    self.history.append(self.held)
         except BaseException as failure:  # noqa: BLE001 (handed to the scenario's thread)
             self.failure = failure
         finally:
@@ -100,10 +105,10 @@ def shared(members: list[Member], sizes: list[int]) -> bool:
     return sorted(map(len, held)) == sizes and len(union) == sum(sizes)
 
 
-@scenario("rebalance", "two consumers share six partitions while a third joins and leaves")
-def rebalance(context: Context) -> None:
+def share_and_part(context: Context, options: Options = Options()) -> list[Member]:
+    """Two members share six partitions while a third joins and leaves; every record reaches a member."""
     topic, group = context.topic(6), context.name(".group")
-    members = [Member(context, group, topic) for _ in range(2)]
+    members = [Member(context, group, topic, options) for _ in range(2)]
 
     def write(first: int) -> None:
         records = keyed(120, first=first)
@@ -117,7 +122,9 @@ def rebalance(context: Context) -> None:
             member.start()
         eventually(lambda: shared(members, [3, 3]), "two members hold three partitions each")
         write(120)
-        members.append(Member(context, group, topic))
+        for member in members:
+            member.history.clear()
+        members.append(Member(context, group, topic, options))
         members[2].start()
         eventually(lambda: shared(members, [2, 2, 2]), "three members hold two partitions each")
         write(240)
@@ -133,6 +140,12 @@ def rebalance(context: Context) -> None:
         for member in members:
             if member.is_alive():
                 member.leave()
+    return members
+
+
+@scenario("rebalance", "two consumers share six partitions while a third joins and leaves")
+def rebalance(context: Context) -> None:
+    share_and_part(context)
 
 
 def with_active_group(context: Context, check: Callable[[str], None]) -> str:
