@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{consume, group, log, produce, serve, topic};
+use crate::{consume, group, log, produce, serve, topic, txn};
 
 /// An event streaming platform in one binary that speaks the Kafka protocol.
 #[derive(Debug, Parser)]
@@ -75,6 +75,9 @@ pub(crate) enum Command {
     /// List, describe and delete consumer groups
     #[command(subcommand)]
     Group(group::Command),
+    /// List, describe and abort transactions
+    #[command(subcommand)]
+    Txn(txn::Command),
     /// Look at the files of logs
     #[command(subcommand)]
     Log(log::Command),

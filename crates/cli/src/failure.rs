@@ -78,6 +78,9 @@ fn classify(code: ErrorCode) -> (Exit, Option<&'static str>) {
                 "`millstream topic list` shows the topics; `millstream topic create NAME` makes one",
             ),
         ),
+        ErrorCode::TransactionalIdNotFound => {
+            (Exit::NotFound, Some("`millstream txn list` shows the transactional ids"))
+        }
         ErrorCode::GroupIdNotFound => {
             (Exit::NotFound, Some("`millstream group list` shows the groups"))
         }

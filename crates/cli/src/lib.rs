@@ -17,6 +17,7 @@ mod records;
 mod serve;
 mod time;
 mod topic;
+mod txn;
 
 use std::process::ExitCode;
 
@@ -59,6 +60,7 @@ fn run(cli: Cli) -> Outcome {
             Command::Produce(args) => Box::pin(produce::run(&context, args)).await,
             Command::Consume(args) => Box::pin(consume::run(&context, args)).await,
             Command::Group(command) => Box::pin(group::run(&context, command)).await,
+            Command::Txn(command) => Box::pin(txn::run(&context, command)).await,
             Command::Log(command) => log::run(&context, &command),
         }
     });

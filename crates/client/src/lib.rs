@@ -39,7 +39,8 @@ mod producer;
 pub use admin::{
     Admin, ClusterDescription, ConfigEntry, ConfigOp, ConfigResource, ConfigSource, ConfigSynonym,
     ConfigValueType, CreatedTopic, DescribeConfigsOptions, GroupDescription, GroupListing,
-    GroupMember, NewTopic, Outcomes, TopicDescription,
+    GroupMember, NewTopic, Outcomes, PartitionProducer, TopicDescription, TransactionDescription,
+    TransactionFilter, TransactionListing,
 };
 pub use cluster::{Broker, Cluster, ClusterMetadata, PartitionInfo, TopicInfo};
 pub use config::ClientConfig;

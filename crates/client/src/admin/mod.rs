@@ -1,4 +1,4 @@
-//! Administering a cluster: topics, settings, records, groups.
+//! Administering a cluster: topics, settings, records, groups, transactions.
 //!
 //! Key type: [`Admin`]. Calls on several things answer for each one apart. Calls that change nothing when repeated
 //! are retried; the others are sent once, unless the broker said that it did nothing.
@@ -6,6 +6,7 @@
 mod configs;
 mod groups;
 mod topics;
+mod transactions;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,6 +21,9 @@ pub use configs::{
 };
 pub use groups::{GroupDescription, GroupListing, GroupMember};
 pub use topics::{CreatedTopic, NewTopic, TopicDescription};
+pub use transactions::{
+    PartitionProducer, TransactionDescription, TransactionFilter, TransactionListing,
+};
 
 use crate::{Broker, ClientError, Cluster, Isolation, ListedOffsets, OffsetSpec};
 
