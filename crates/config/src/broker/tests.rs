@@ -84,7 +84,8 @@ fn kafkas_sample_works_as_it_stands() {
     assert_eq!(advertised[0].to_string(), "PLAINTEXT://localhost:9092");
     let notices: Vec<String> = config.notices().iter().map(ToString::to_string).collect();
     assert!(notices.contains(&"num.io.threads: has no meaning here".to_owned()), "{notices:?}");
-    let unused = "transaction.state.log.min.isr: unused, Millstream has no transactions yet";
+    let unused =
+        "share.coordinator.state.topic.min.isr: unused, Millstream has no share groups yet";
     assert!(notices.contains(&unused.to_owned()), "{notices:?}");
 }
 
@@ -158,10 +159,7 @@ fn what_cannot_act_yet_is_refused_by_name() {
         "process.roles=broker",
         "`process.roles=broker` cannot act yet: Millstream has no quorum of several nodes. Leave it out or set it to broker,controller",
     );
-    refused(
-        "log.dirs=a,b,a",
-        "`log.dirs` names `a` twice: name it once",
-    );
+    refused("log.dirs=a,b,a", "`log.dirs` names `a` twice: name it once");
     refused(
         "controller.quorum.voters=1@a:1,2@b:1",
         "`controller.quorum.voters=1@a:1,2@b:1` cannot act yet: Millstream has no quorum of several nodes. Leave it out or name this node alone",

@@ -17,4 +17,4 @@ pub(crate) const SHARE: &str = "share groups";
 pub(crate) const STREAMS: &str = "streams groups";
 pub(crate) const TELEMETRY: &str = "client telemetry";
 pub(crate) const TIERED: &str = "tiered storage";
-pub(crate) const TRANSACTIONS: &str = "transactions";
+pub(crate) const TWO_PHASE: &str = "outside two-phase commit";

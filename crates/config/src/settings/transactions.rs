@@ -32,7 +32,7 @@ settings! {
         "Replicas of the topic of transaction state; unless it is set, not more than there are brokers.";
     Int "transaction.state.log.segment.bytes" = "104857600", Valid::AtLeast(1), High, ReadOnly, Status::Acts,
         "Size of a segment of the topic of transaction state.";
-    Boolean "transaction.two.phase.commit.enable" = "false", Valid::Any, Low, ReadOnly, Status::NotYet(parts::TRANSACTIONS),
+    Boolean "transaction.two.phase.commit.enable" = "false", Valid::Any, Low, ReadOnly, Status::NotYet(parts::TWO_PHASE),
         "Producers may take part in a commit that an outside coordinator decides.";
     Int "transactional.id.expiration.ms" = "604800000", Valid::AtLeast(1), High, ReadOnly, Status::Acts,
         "How long an unused transactional id is kept.";
