@@ -42,8 +42,7 @@ pub(crate) fn is_alive(image: &ClusterImage, id: NodeId) -> bool {
 
 /// The replicas of a partition that lie on brokers, or in log directories, which are not there.
 pub(crate) fn offline_replicas(image: &ClusterImage, partition: &Partition) -> Vec<i32> {
-    let is_there =
-        |id: NodeId| is_alive(image, id) && image.is_directory_online(id, partition);
+    let is_there = |id: NodeId| is_alive(image, id) && image.is_directory_online(id, partition);
     let gone = partition.replicas.iter().filter(|id| !is_there(**id));
     gone.map(|id| id.get()).collect()
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use rustix::net::SendFlags;
 use tokio::io::Interest;
 pub use tokio::net::{TcpListener, TcpStream};
 
@@ -49,6 +50,30 @@ pub fn prepare(
     }
     if let Some(bytes) = receive_buffer {
         socket.set_recv_buffer_size(bytes)?;
+    }
+    Ok(())
+}
+
+/// Whether more bytes of the same answer follow a send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum More {
+    /// More follows at once: the kernel may wait and fill the packet.
+    Follows,
+    /// Nothing follows: the bytes leave now.
+    Nothing,
+}
+
+/// Sends all of `bytes`.
+pub async fn send_all(stream: &TcpStream, mut bytes: &[u8], more: More) -> io::Result<()> {
+    let flags = match more {
+        More::Follows => SendFlags::NOSIGNAL | SendFlags::MORE,
+        More::Nothing => SendFlags::NOSIGNAL,
+    };
+    while !bytes.is_empty() {
+        let sent = stream
+            .async_io(Interest::WRITABLE, || Ok(rustix::net::send(stream.as_fd(), bytes, flags)?))
+            .await?;
+        bytes = bytes.get(sent..).unwrap_or_default();
     }
     Ok(())
 }

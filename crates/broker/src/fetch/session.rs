@@ -69,7 +69,14 @@ impl Session {
     /// Adds a partition that the session does not name yet.
     pub(crate) fn add(&mut self, topic: TopicKey, partition: PartitionIndex, wanted: Wanted) {
         let (told, seen) = ((Offset::NONE, Offset::NONE), Offset::NONE);
-        self.partitions.push(SessionPartition { topic, partition, wanted, handle: None, told, seen });
+        self.partitions.push(SessionPartition {
+            topic,
+            partition,
+            wanted,
+            handle: None,
+            told,
+            seen,
+        });
     }
 
     /// Adds a partition, or changes what is asked of it.

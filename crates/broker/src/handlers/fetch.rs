@@ -9,7 +9,8 @@ use millstream_base::{ErrorCode, LeaderEpoch, Offset, PartitionIndex};
 use millstream_env::task;
 use millstream_log::FileRange;
 use millstream_wire::messages::fetch::{
-    AbortedTransaction, EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse,
+    PartitionData,
 };
 use millstream_wire::{Records, Str};
 

@@ -22,10 +22,13 @@ fn a_new_instance_fences_the_old_one() {
         assert_eq!(code(zombie.error_code), ErrorCode::InvalidProducerEpoch, "{version:?}");
         assert_eq!(old.try_end(true), ErrorCode::ProducerFenced);
         assert_eq!(old.try_end(false), ErrorCode::ProducerFenced);
-        assert_eq!(old.try_commit_offset("g", &topic, 5), match version {
-            Old => ErrorCode::ProducerFenced,
-            New => ErrorCode::InvalidProducerEpoch,
-        });
+        assert_eq!(
+            old.try_commit_offset("g", &topic, 5),
+            match version {
+                Old => ErrorCode::ProducerFenced,
+                New => ErrorCode::InvalidProducerEpoch,
+            }
+        );
         new.send(&topic, 0, &["mine"]);
         new.commit();
         assert_eq!(read_committed(&mut broker.connect(), &topic, 0), ["mine"]);

@@ -10,7 +10,12 @@ use super::{Old, Producer, broker};
 use crate::support::client::{Client, Topic, code};
 
 /// The committed offset (-1: none) and the code of partition 0.
-pub fn committed(client: &mut Client, group: &str, topic: &Topic, stable: bool) -> (i64, ErrorCode) {
+pub fn committed(
+    client: &mut Client,
+    group: &str,
+    topic: &Topic,
+    stable: bool,
+) -> (i64, ErrorCode) {
     let topics = vec![OffsetFetchRequestTopics {
         name: topic.name.as_str().into(),
         topic_id: topic.id,

@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 
 use millstream_base::ErrorCode;
 use millstream_records::Batches;
+use millstream_wire::Records;
 use millstream_wire::messages::add_offsets_to_txn::AddOffsetsToTxnRequest;
 use millstream_wire::messages::add_partitions_to_txn::{
     AddPartitionsToTxnRequest, AddPartitionsToTxnTopic,
 };
 use millstream_wire::messages::end_txn::EndTxnRequest;
-use millstream_wire::messages::fetch::{
-    FetchPartition, FetchRequest, FetchTopic, PartitionData,
-};
+use millstream_wire::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData};
 use millstream_wire::messages::find_coordinator::FindCoordinatorRequest;
 use millstream_wire::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use millstream_wire::messages::produce::{
@@ -23,7 +22,6 @@ use millstream_wire::messages::produce::{
 use millstream_wire::messages::txn_offset_commit::{
     TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
 };
-use millstream_wire::Records;
 
 use crate::support::PATIENCE;
 use crate::support::batch::{self, batch_of, by_producer};
@@ -160,7 +158,12 @@ impl Producer {
     }
 
     /// Produces as the version does it; gives the answer of the partition.
-    pub fn try_send(&mut self, topic: &Topic, at: i32, values: &[&str]) -> PartitionProduceResponse {
+    pub fn try_send(
+        &mut self,
+        topic: &Topic,
+        at: i32,
+        values: &[&str],
+    ) -> PartitionProduceResponse {
         let key = (topic.name.clone(), at);
         if self.version == Old && !self.added.contains(&key) {
             let added = self.add(topic, at);
@@ -350,7 +353,11 @@ pub fn fetch_request(
         isolation_level: isolation,
         session_id: 0,
         session_epoch: -1,
-        topics: vec![FetchTopic { topic_id: topic.id, partitions: vec![partition], ..Default::default() }],
+        topics: vec![FetchTopic {
+            topic_id: topic.id,
+            partitions: vec![partition],
+            ..Default::default()
+        }],
         ..Default::default()
     }
 }
@@ -374,7 +381,8 @@ pub fn read_committed(client: &mut Client, topic: &Topic, partition: i32) -> Vec
 
 /// The values among `data`; the next offset, `None` when there was nothing.
 fn take_committed(data: &PartitionData, from: i64, values: &mut Vec<String>) -> Option<i64> {
-    let listed = data.aborted_transactions.as_ref().expect("a list for readers of committed records");
+    let listed =
+        data.aborted_transactions.as_ref().expect("a list for readers of committed records");
     let mut aborted: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
     for txn in listed {
         aborted.entry(txn.first_offset).or_default().push(txn.producer_id);

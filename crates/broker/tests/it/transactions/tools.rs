@@ -44,8 +44,10 @@ fn transactions_are_listed_and_described() {
     assert_eq!(list(&mut client, |r| r.producer_id_filters = vec![open.id]), ["open"]);
     assert_eq!(list(&mut client, |r| r.duration_filter = 0), ["open"]);
     assert!(list(&mut client, |r| r.duration_filter = 3_600_000).is_empty());
-    let pattern = |p: &'static str| move |r: &mut ListTransactionsRequest| {
-        r.transactional_id_pattern = Some(p.into());
+    let pattern = |p: &'static str| {
+        move |r: &mut ListTransactionsRequest| {
+            r.transactional_id_pattern = Some(p.into());
+        }
     };
     assert_eq!(list(&mut client, pattern("(open|idle)")), ["idle", "open"]);
     assert!(list(&mut client, pattern("ope")).is_empty(), "the whole id has to match");
@@ -91,7 +93,10 @@ fn a_hanging_transaction_is_found_and_ended() {
                 producer_id: producer.id,
                 producer_epoch: epoch,
                 transaction_result: false,
-                topics: vec![WritableTxnMarkerTopic { name: "t".into(), partition_indexes: vec![0] }],
+                topics: vec![WritableTxnMarkerTopic {
+                    name: "t".into(),
+                    partition_indexes: vec![0],
+                }],
                 coordinator_epoch,
                 transaction_version: version,
             }],
@@ -111,8 +116,6 @@ fn a_hanging_transaction_is_found_and_ended() {
     assert_eq!(data.high_watermark, 2);
 }
 
-fn found_epoch(
-    state: &millstream_wire::messages::describe_producers::ProducerState,
-) -> i16 {
+fn found_epoch(state: &millstream_wire::messages::describe_producers::ProducerState) -> i16 {
     state.producer_epoch.try_into().unwrap()
 }

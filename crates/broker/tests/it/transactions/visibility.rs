@@ -30,7 +30,11 @@ fn committed_records_are_seen_and_aborted_ones_are_not() {
         producer.abort();
         producer.send(&topic, 0, &["kept"]);
         producer.commit();
-        assert_eq!(read_committed(&mut reader, &topic, 0), ["a1", "a2", "a3", "kept"], "{version:?}");
+        assert_eq!(
+            read_committed(&mut reader, &topic, 0),
+            ["a1", "a2", "a3", "kept"],
+            "{version:?}"
+        );
         let all = fetch_at(&mut reader, &topic, 0, 0, 1);
         // Three records, a marker, one record, a marker, one record, a marker.
         assert_eq!((all.high_watermark, all.last_stable_offset), (8, 8));
@@ -59,7 +63,12 @@ fn an_open_transaction_holds_back_all_that_follows() {
         let partitions = vec![partition];
         let topics = vec![lo::ListOffsetsTopic { name: "t".into(), partitions }];
         let isolation_level = isolation;
-        let request = lo::ListOffsetsRequest { replica_id: -1, isolation_level, topics, ..Default::default() };
+        let request = lo::ListOffsetsRequest {
+            replica_id: -1,
+            isolation_level,
+            topics,
+            ..Default::default()
+        };
         let answer = broker.connect().call(7, &request);
         answer.topics[0].partitions[0].offset
     };
