@@ -98,16 +98,10 @@ impl Input {
         stream.try_read_buf(&mut (&mut self.buffer).limit(room))
     }
 
-    /// Whether nothing is held but, at most, an empty buffer.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.start == self.buffer.len()
-    }
-
-    /// Gives the memory back if nothing is in it.
+    /// Gives the memory back but for what is in it.
     pub(crate) fn release(&mut self) {
-        if self.is_empty() {
-            *self = Self::default();
-        }
+        self.compact();
+        self.buffer.shrink_to_fit();
     }
 
     /// Moves the unread rest to the front, so that there is room behind it.

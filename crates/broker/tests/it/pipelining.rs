@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use millstream_base::ErrorCode;
 use millstream_env::random::{Random as _, SeededRandom};
+use millstream_wire::messages::api_versions::ApiVersionsRequest;
 use millstream_wire::messages::fetch::FetchRequest;
 use millstream_wire::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
@@ -14,7 +15,7 @@ use millstream_wire::messages::produce::ProduceRequest;
 use crate::support::batch::{batch, values};
 use crate::support::broker::TestBroker;
 use crate::support::client::{
-    Client, FETCH, PRODUCE, Sent, Topic, bytes, code, fetch, only, produce,
+    Client, FETCH, PRODUCE, Sent, Topic, bytes, code, fetch, only, produce, request_bytes,
 };
 use crate::support::seed;
 
@@ -22,8 +23,29 @@ use crate::support::seed;
 enum Expect {
     Produced(i64),
     Metadata,
+    Versions,
     Listed(i64),
     Fetched(usize),
+}
+
+impl Expect {
+    /// The version and bytes of a request with such an answer.
+    fn request(&self, topic: &Topic, correlation_id: i32) -> (i16, Vec<u8>) {
+        let metadata = MetadataRequest { topics: None, ..Default::default() };
+        match self {
+            Self::Produced(_) => {
+                let request = produce(topic, 0, -1, batch(&["x"]));
+                (PRODUCE, request_bytes(PRODUCE, correlation_id, &request))
+            }
+            Self::Versions => (0, request_bytes(0, correlation_id, &ApiVersionsRequest::default())),
+            Self::Metadata => (12, request_bytes(12, correlation_id, &metadata)),
+            Self::Listed(_) => (7, request_bytes(7, correlation_id, &list(topic))),
+            Self::Fetched(_) => {
+                let request = fetch(topic, &[(0, 0)]);
+                (FETCH, request_bytes(FETCH, correlation_id, &request))
+            }
+        }
+    }
 }
 
 fn list(topic: &Topic) -> ListOffsetsRequest {
@@ -42,6 +64,9 @@ fn check(client: &mut Client, sent: Sent, expect: &Expect) {
         }
         Expect::Metadata => {
             assert_eq!(client.receive::<MetadataRequest>(sent).brokers.len(), 1);
+        }
+        Expect::Versions => {
+            assert_eq!(client.receive::<ApiVersionsRequest>(sent).error_code, 0);
         }
         Expect::Listed(end) => {
             let answer = client.receive::<ListOffsetsRequest>(sent);
@@ -66,28 +91,24 @@ fn mixed_requests_are_answered_in_their_order_and_see_those_before_them() {
         let mut client = broker.connect();
         let mut stored = 0;
         for _ in 0..10 {
-            let mut sent = Vec::new();
-            for _ in 0..30 {
-                let pair = match random.next_u64() % 6 {
-                    0..=2 => {
-                        let request = produce(&topic, 0, -1, batch(&["x"]));
-                        stored += 1;
-                        (client.send(PRODUCE, &request), Expect::Produced(stored - 1))
-                    }
-                    3 => {
-                        let request = MetadataRequest { topics: None, ..Default::default() };
-                        (client.send(12, &request), Expect::Metadata)
-                    }
-                    4 if visible => (client.send(7, &list(&topic)), Expect::Listed(stored)),
-                    5 if visible => {
-                        let count = usize::try_from(stored).unwrap();
-                        (client.send(FETCH, &fetch(&topic, &[(0, 0)])), Expect::Fetched(count))
-                    }
-                    _ => continue,
+            // One write, so that many wait in the broker at once.
+            let mut burst = Vec::new();
+            let mut expected = Vec::new();
+            for correlation_id in 0..30 {
+                let expect = match random.next_u64() % 8 {
+                    0..=2 => Expect::Produced(stored),
+                    4 if visible => Expect::Listed(stored),
+                    5 if visible => Expect::Fetched(usize::try_from(stored).unwrap()),
+                    6 => Expect::Metadata,
+                    _ => Expect::Versions,
                 };
-                sent.push(pair);
+                stored += i64::from(matches!(expect, Expect::Produced(_)));
+                let (version, bytes) = expect.request(&topic, correlation_id);
+                burst.extend(bytes);
+                expected.push((Sent { correlation_id, version }, expect));
             }
-            for (sent, expect) in &sent {
+            client.send_raw(&burst);
+            for (sent, expect) in &expected {
                 check(&mut client, *sent, expect);
             }
         }
@@ -132,7 +153,7 @@ fn a_client_that_leaves_during_a_long_poll_is_forgotten() {
         // Its place is free again only when the broker has noticed that it is gone.
         crate::support::eventually("a free place", || {
             let mut leaves = broker.connect();
-            let bytes = crate::support::client::request_bytes(0, 1, &MetadataRequest::default());
+            let bytes = request_bytes(0, 1, &MetadataRequest::default());
             std::io::Write::write_all(&mut leaves.stream(), &bytes).ok()?;
             leaves.receive_frame().ok()?;
             let _sent = leaves.send(FETCH, &request);
@@ -153,7 +174,7 @@ fn ten_thousand_small_requests_at_once_are_all_answered() {
     let request = produce(&topic, 0, 1, batch(&["x"]));
     let sending = std::thread::spawn(move || {
         for number in 0..COUNT {
-            let bytes = crate::support::client::request_bytes(PRODUCE, number, &request);
+            let bytes = request_bytes(PRODUCE, number, &request);
             std::io::Write::write_all(&mut &writer, &bytes).unwrap();
         }
     });

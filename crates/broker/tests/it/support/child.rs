@@ -80,6 +80,8 @@ impl Child {
     fn run(lines: &[String], said: &Path, under: Under<'_>) -> Result<Self, String> {
         let mut process = command(under)
             .env(SETTINGS, lines.join("\n"))
+            // Buffers that are given up are gone from the process at once, so that its memory is what the broker holds.
+            .env("MALLOC_MMAP_THRESHOLD_", "32768")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(File::create(said).unwrap())
@@ -128,6 +130,13 @@ impl Child {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().unwrap();
         kib * 1024
+    }
+
+    /// Stops it in order.
+    pub fn stop(mut self) {
+        drop(self.process.stdin.take());
+        // Its test harness may complain that nobody reads what it prints.
+        self.process.wait().unwrap();
     }
 
     /// kill -9. The process is gone when this returns.
