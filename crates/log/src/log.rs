@@ -156,17 +156,36 @@ impl Log {
         self.check_online()?;
         let mut found = Vec::new();
         for segment in self.segments.get(self.segment_index(from.get())..).unwrap_or_default() {
-            for txn in segment.aborted()? {
-                if txn.last_offset >= from && txn.first_offset < upper {
-                    found.push(txn);
+            let is_last = segment.with_aborted(|list| {
+                let first = list.partition_point(|txn| txn.last_offset < from);
+                for txn in list.get(first..).unwrap_or_default() {
+                    if txn.first_offset < upper {
+                        found.push(*txn);
+                    }
+                    // Whatever aborts later began at or after this stable offset.
+                    if txn.last_stable_offset >= upper {
+                        return true;
+                    }
                 }
-                // Whatever aborts later began at or after this stable offset.
-                if txn.last_stable_offset >= upper {
-                    return Ok(found);
-                }
+                false
+            })?;
+            if is_last {
+                break;
             }
         }
         Ok(found)
+    }
+
+    /// Whether a transaction that was aborted has its marker at or after `from`.
+    pub fn has_aborted_from(&self, from: Offset) -> Result<bool, StorageError> {
+        let segments = self.segments.get(self.segment_index(from.get())..).unwrap_or_default();
+        for segment in segments.iter().rev() {
+            let last = segment.with_aborted(|list| list.last().map(|txn| txn.last_offset))?;
+            if let Some(last) = last {
+                return Ok(last >= from);
+            }
+        }
+        Ok(false)
     }
 
     /// The leader epochs.

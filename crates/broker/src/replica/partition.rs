@@ -329,7 +329,7 @@ impl Partition {
         };
         found.range = resolved?.range;
         if isolation == Isolation::ReadCommitted {
-            found.aborted = Some(self.aborted(wanted.offset, &found)?);
+            found.aborted = Some(self.aborted(wanted.offset, &plan, found.range.as_ref())?);
         }
         Ok(found)
     }

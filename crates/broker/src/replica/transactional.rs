@@ -9,11 +9,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use millstream_base::{Offset, ProducerEpoch, ProducerId, TimestampMs};
-use millstream_log::{AbortedTxn, AppendError, ReadError};
+use millstream_log::{AbortedTxn, AppendError, FileRange, ReadError, ReadPlan};
 use millstream_partition::AppendOrigin;
 use millstream_records::EndTxnMarker;
 
-use super::partition::{AppendFailure, Appended, FetchRead, Inner, Partition};
+use super::partition::{AppendFailure, Appended, Inner, Partition};
 
 /// The end of a producer's transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,15 +166,21 @@ impl Partition {
         Ok(Some(appended))
     }
 
-    /// The aborted transactions that a reader of what was `found` from `from` on must know.
+    /// The aborted transactions that a reader of `range`, found by `plan` from `from` on, must know.
     pub(super) fn aborted(
         &self,
         from: Offset,
-        found: &FetchRead,
+        plan: &ReadPlan,
+        range: Option<&FileRange>,
     ) -> Result<Vec<AbortedTxn>, ReadError> {
-        let Some(range) = &found.range else { return Ok(Vec::new()) };
+        let Some(range) = range else { return Ok(Vec::new()) };
         let from = from.min(range.base_offset);
-        Ok(self.lock().log.aborted_transactions(from, found.last_stable)?)
+        if !self.lock().log.has_aborted_from(from)? {
+            return Ok(Vec::new());
+        }
+        // Looks into the file: not under the lock.
+        let upper = plan.bound_of(range)?;
+        Ok(self.lock().log.aborted_transactions(from, upper)?)
     }
 }
 

@@ -161,6 +161,17 @@ impl ReadPlan {
         Ok(found)
     }
 
+    /// An offset that no whole batch of `range`, which this plan found, reaches. May wait for the disk.
+    pub fn bound_of(&self, range: &FileRange) -> Result<Offset, ReadError> {
+        let first = range.base_offset.get();
+        let at = self.segments.partition_point(|s| s.base <= first).saturating_sub(1);
+        let next_base = self.segments.get(at + 1).map_or(self.log_end, |s| s.base);
+        let Some(segment) = self.segments.get(at) else { return Ok(Offset(self.upper)) };
+        let position = range.position + u64::from(range.len);
+        let after = segment.first_offset_from(position, self.segment_end(at, segment))?;
+        Ok(Offset(after.unwrap_or(next_base).min(self.upper)))
+    }
+
     fn segment_end(&self, at: usize, segment: &Segment) -> u64 {
         if at + 1 == self.segments.len() { self.active_end } else { segment.size() }
     }

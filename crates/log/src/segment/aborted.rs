@@ -10,23 +10,30 @@ use crate::txn_index::AbortedTxn;
 impl Segment {
     /// Adds an aborted transaction to the index.
     pub(crate) fn add_aborted(&self, txn: AbortedTxn) -> Result<(), StorageError> {
-        self.aborted()?;
-        let mut inner = self.inner.lock();
-        let list = inner.aborted.get_or_insert_default();
         let path = self.path(names::TXN_INDEX);
-        let file = self.open_index(&path)?;
-        let position = (list.len() * crate::txn_index::ENTRY) as u64;
-        file.write_all_at(&txn.encode(), position)
-            .map_err(|e| StorageError::io("write to", &path, e))?;
-        list.push(txn);
-        Ok(())
+        self.with_aborted(|list| {
+            let file = self.open_index(&path)?;
+            let position = (list.len() * crate::txn_index::ENTRY) as u64;
+            file.write_all_at(&txn.encode(), position)
+                .map_err(|e| StorageError::io("write to", &path, e))?;
+            list.push(txn);
+            Ok(())
+        })?
     }
 
     /// The aborted transactions whose markers lie in this segment, ordered by marker.
     pub(crate) fn aborted(&self) -> Result<Vec<AbortedTxn>, StorageError> {
+        self.with_aborted(|list| list.clone())
+    }
+
+    /// Looks at the aborted transactions whose markers lie in this segment, ordered by marker, without copying them.
+    pub(crate) fn with_aborted<R>(
+        &self,
+        look: impl FnOnce(&mut Vec<AbortedTxn>) -> R,
+    ) -> Result<R, StorageError> {
         let mut inner = self.inner.lock();
-        if let Some(list) = &inner.aborted {
-            return Ok(list.clone());
+        if let Some(list) = &mut inner.aborted {
+            return Ok(look(list));
         }
         let path = self.path(names::TXN_INDEX);
         let list = match self.home.fs.read(&path, 256 << 20) {
@@ -35,8 +42,7 @@ impl Segment {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(e) => return Err(StorageError::io("read", &path, e)),
         };
-        inner.aborted = Some(list.clone());
-        Ok(list)
+        Ok(look(inner.aborted.insert(list)))
     }
 
     /// Replaces the transaction index.

@@ -118,13 +118,18 @@ impl Segment {
             }
         }
         inner.time_entry(self.base);
-        self.replace_index_files(inner)?;
+        self.replace_index_files(inner, true)?;
         inner.recent = std::collections::VecDeque::new();
         Ok(())
     }
 
-    /// Cuts the index files to nothing and writes all entries.
-    pub(crate) fn replace_index_files(&self, inner: &mut Inner) -> Result<(), StorageError> {
+    /// Cuts the index files to nothing and writes all entries. Without entries files are made only if asked for: to
+    /// make them costs more than all else where a crash left thousands of small logs, and a stop makes them anyway.
+    pub(crate) fn replace_index_files(
+        &self,
+        inner: &mut Inner,
+        make: bool,
+    ) -> Result<(), StorageError> {
         self.offset_file.close();
         self.time_file.close();
         for suffix in [names::INDEX, names::TIME_INDEX] {
@@ -136,7 +141,7 @@ impl Segment {
             };
             cut.map_err(|e| StorageError::io("truncate", &path, e))?;
         }
-        self.write_indexes_locked(inner, self.size() > 0)
+        self.write_indexes_locked(inner, make && self.size() > 0)
     }
 
     /// Gives the recovery access to the state; the segment counts as loaded.

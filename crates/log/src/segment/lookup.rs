@@ -80,6 +80,44 @@ impl Segment {
         self.scan_for(offset, hint, end)
     }
 
+    /// The offset of a batch at or after `position`: the first, unless an index entry misleads; then `None`, as where there is no
+    /// such batch before `end`.
+    pub(crate) fn first_offset_from(
+        &self,
+        position: u64,
+        end: u64,
+    ) -> Result<Option<i64>, ReadError> {
+        if position >= end {
+            return Ok(None);
+        }
+        self.load()?;
+        let fits = |e: &OffsetEntry| u64::from(e.position) <= position;
+        let found = self.inner.lock().offsets.lookup(fits);
+        let hint = match found {
+            Lookup::Found(entry) => Some(entry),
+            Lookup::Before => None,
+            Lookup::OnDisk { entries } => {
+                let path = || self.path(names::INDEX);
+                let file = self.offset_file.get(&self.home, path, OpenMode::Read)?;
+                let found = search_file(&*file, entries, fits);
+                found.map_err(|e| self.error("read", names::INDEX, e))?.1
+            }
+        };
+        let from = hint.map_or(0, |entry| u64::from(entry.position));
+        let file = self.log_file()?;
+        let mut scanner = Scanner::new(&*file, from, end, LOOKUP_BLOCK);
+        loop {
+            match scanner.next() {
+                Ok(Some((at, header))) if at >= position => {
+                    return Ok(Some(header.base_offset.get()));
+                }
+                Ok(Some(_)) => {}
+                Ok(None) | Err(ScanError::Batch { .. }) => return Ok(None),
+                Err(ScanError::Io(e)) => return Err(self.scan_error(ScanError::Io(e))),
+            }
+        }
+    }
+
     fn search_offsets(&self, entries: u32, offset: i64) -> Result<Option<OffsetEntry>, ReadError> {
         let file = self.offset_file.get(&self.home, || self.path(names::INDEX), OpenMode::Read)?;
         let fits = |e: &OffsetEntry| self.base + i64::from(e.relative) <= offset;

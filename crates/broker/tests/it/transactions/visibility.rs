@@ -140,3 +140,27 @@ fn durable_topics_have_transactions_too() {
         });
     }
 }
+
+#[test]
+fn a_reader_is_told_of_the_aborted_transactions_within_reach() {
+    let broker = broker();
+    let topic = broker.topic("t", 1, &[]);
+    let mut producer = Producer::new(broker.connect(), "app", Old);
+    let value = "x".repeat(1_000);
+    for _ in 0..200 {
+        producer.send(&topic, 0, &[&value]);
+        producer.abort();
+    }
+    let mut request = fetch_request(&topic, 0, 40, 1, 1, 0);
+    request.topics[0].partitions[0].partition_max_bytes = 20_000;
+    let answer = broker.connect().call(17, &request);
+    let data = &answer.responses[0].partitions[0];
+    let headers = crate::support::batch::headers(crate::support::client::bytes(data));
+    let last = headers.last().unwrap().last_offset().get();
+    let listed = data.aborted_transactions.as_ref().unwrap();
+    let firsts: Vec<i64> = listed.iter().map(|txn| txn.first_offset).collect();
+    let needed: Vec<i64> = (40..=last).step_by(2).collect();
+    assert!(firsts.starts_with(&needed), "{firsts:?} lacks some of {needed:?}");
+    assert!(firsts.len() <= needed.len() + 8, "{} for {}", firsts.len(), needed.len());
+    assert!(read_committed(&mut broker.connect(), &topic, 0).is_empty());
+}
