@@ -30,8 +30,13 @@ from harness.broker import Broker, BrokerDied  # noqa: E402
 from harness.scenarios import SCENARIOS  # noqa: E402
 
 CLIENT_LIMIT_S = 300.0
-# Kafka's own defaults but for the wait before a new group's first assignment (three seconds there).
-SETTINGS = {"group.initial.rebalance.delay.ms": "0"}
+# Kafka's own defaults but for times that groups only wait: three seconds before the first assignment
+# of a classic group, five between the heartbeats of a member that the broker assigns.
+SETTINGS = {
+    "group.initial.rebalance.delay.ms": "0",
+    "group.consumer.min.heartbeat.interval.ms": "300",
+    "group.consumer.heartbeat.interval.ms": "300",
+}
 STRICT = SETTINGS | {"auto.create.topics.enable": "false"}
 
 

@@ -123,10 +123,13 @@ class ConfluentTransactions(Transactions):
 
         for record in records:
             place = {} if record.partition is None else {"partition": record.partition}
-            self.inner.produce(
-                topic, key=record.key, value=record.value, on_delivery=delivered, **place
-            )
-        self.inner.flush(TIMEOUT_S)
+            try:
+                self.inner.produce(
+                    topic, key=record.key, value=record.value, on_delivery=delivered, **place
+                )
+            except ck.KafkaException as error:
+                raise failure_of(error.args[0]) from error
+        named(self.inner.flush, TIMEOUT_S)
         if errors:
             raise failure_of(errors[0])
 

@@ -146,6 +146,9 @@ class Writer {
       createPartitioner: kafkajs.Partitioners.DefaultPartitioner,
     })
     await writer.producer.connect()
+    // Only a first transaction asks for the producer id, which ends what others of this id left open.
+    await writer.begin()
+    await writer.abort()
     return writer
   }
 
