@@ -107,7 +107,13 @@ class ConfluentTransactions(Transactions):
 
     def __init__(self, bootstrap: str, transactional_id: str):
         self.bootstrap = bootstrap
-        settings = {"bootstrap.servers": bootstrap, "transactional.id": transactional_id}
+        # Without a callback of its own for errors the client raises fatal ones from wherever it is.
+        self.fatal: list[ck.KafkaError] = []
+        settings = {
+            "bootstrap.servers": bootstrap,
+            "transactional.id": transactional_id,
+            "error_cb": lambda error: self.fatal.append(error) if error.fatal() else None,
+        }
         self.inner = ck.Producer(settings)
         named(self.inner.init_transactions, TIMEOUT_S)
 
@@ -130,8 +136,8 @@ class ConfluentTransactions(Transactions):
             except ck.KafkaException as error:
                 raise failure_of(error.args[0]) from error
         named(self.inner.flush, TIMEOUT_S)
-        if errors:
-            raise failure_of(errors[0])
+        for error in self.fatal + errors:
+            raise failure_of(error)
 
     def send_offsets(self, group, topic, offsets):
         places = [ck.TopicPartition(topic, p, o) for p, o in offsets.items()]
