@@ -72,6 +72,13 @@ pub struct TopicConfig {
     pub unclean_leader_election_enable: bool,
 }
 
+/// Until 4.0 Kafka took smaller segments than it does now; a topic from then keeps them.
+fn small_segment(name: &str, text: &str) -> Option<i32> {
+    const LEAST: i32 = 14;
+    let bytes = text.trim().parse().ok().filter(|bytes| *bytes >= LEAST);
+    bytes.filter(|_| name == "segment.bytes")
+}
+
 /// `compression.type`: the codec of stored batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CompressionType {
@@ -121,13 +128,16 @@ impl TopicConfig {
         let mut config = broker.topic_defaults;
         let mut errors = Vec::new();
         let judged =
-            overrides.iter().map(|(name, text)| (name, ChangeTarget::Topic.judge(name, text)));
+            overrides.iter().map(|(name, text)| (name, text, ChangeTarget::Topic.judge(name, text)));
         let mut internal_segment_bytes = Value::Null;
-        for (name, judged) in judged {
+        for (name, text, judged) in judged {
             match judged {
                 Ok(value) if name == INTERNAL_SEGMENT_BYTES => internal_segment_bytes = value,
                 Ok(value) => config.apply(name, &value),
-                Err(error) => errors.push(error),
+                Err(error) => match small_segment(name, text) {
+                    Some(bytes) => config.segment_bytes = bytes,
+                    None => errors.push(error),
+                },
             }
         }
         config.apply(INTERNAL_SEGMENT_BYTES, &internal_segment_bytes);

@@ -94,7 +94,7 @@ impl Segment {
         let segment = Self::with(home, base, 0, config);
         segment.stage.store(Stage::Cleaned as u8, Ordering::Release);
         segment.set_aborted(Vec::new())?;
-        segment.recovering(|inner| segment.replace_index_files(inner))?;
+        segment.recovering(|inner| segment.replace_index_files(inner, true))?;
         segment.create()?;
         Ok(segment)
     }

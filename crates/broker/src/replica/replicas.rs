@@ -19,7 +19,7 @@ use millstream_quorum::ImageListener;
 use parking_lot::{Mutex, RwLock};
 use tracing::{error, info, warn};
 
-use super::logs::{Dir, Home, LogState, Logs, Opened};
+use super::logs::{Dir, Home, LogState, Logs, Opened, in_parallel};
 use super::partition::{Leadership, Partition};
 use crate::topic_rules;
 
@@ -296,14 +296,14 @@ impl Replicas {
         info!(topic = %topic.name, "deleted");
     }
 
-    fn change(&self, topic: &Topic, index: PartitionIndex, config: &mut dyn FnMut() -> Configs) {
+    fn change(&self, topic: &Topic, index: PartitionIndex, config: &Configs) {
         let Some(partition) = topic.partition(index) else { return };
         match self.by_id(topic.id, index) {
             Lookup::Here(hosted) => hosted.lead(leadership(partition)),
             // A log that failed stays so until the broker starts again.
             Lookup::Refused(ErrorCode::KafkaStorageError) => {}
             Lookup::Refused(_) => {
-                self.host(topic, index, partition, Found::New, &config());
+                self.host(topic, index, partition, Found::New, config);
             }
         }
     }
@@ -401,14 +401,17 @@ impl ImageListener for Replicas {
             self.remove(topic);
         }
         let mut known: Option<(Uuid, Configs)> = None;
+        let mut changes = Vec::with_capacity(delta.partitions.len());
         for (id, index) in &delta.partitions {
             let Some(topic) = image.topics.get_by_id(*id) else { continue };
             // The partitions of a topic follow one another.
-            self.change(topic, *index, &mut || match &known {
-                Some((of, config)) if of == id => config.clone(),
-                _ => known.insert((*id, self.topic_config(image, &topic.name))).1.clone(),
-            });
+            if known.as_ref().is_none_or(|(of, _)| of != id) {
+                known = Some((*id, self.topic_config(image, &topic.name)));
+            }
+            let Some((_, config)) = &known else { continue };
+            changes.push((topic, *index, config.clone()));
         }
+        in_parallel(&changes, &|(topic, index, config)| self.change(topic, *index, config));
         if !delta.configs.is_empty() {
             self.reconfigure(image, delta);
         }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::alter::{Change, Op};
 use crate::describe::{ConfigSource, Resource};
+use crate::group::ConsumerGroupConfig;
 use crate::layers::Overrides;
 use crate::topic::{CompressionType, TimestampType};
 use crate::{Scope, settings};
@@ -130,7 +131,73 @@ fn what_is_wrong_is_said_all_at_once() {
         "log.retention.hours=0",
         "`log.retention.hours=0` is not valid: it takes at least 1, or -1 for no limit",
     );
+    refused(
+        "group.coordinator.rebalance.protocols=consumer",
+        "`group.coordinator.rebalance.protocols=consumer` leaves out classic, which cannot be switched off: add it",
+    );
     refused("node.id=1\nbroker.id=2", "`node.id=1` and `broker.id=2` differ: keep `node.id` alone");
+}
+
+#[test]
+fn times_of_consumer_groups_lie_within_their_bounds() {
+    refused(
+        "group.consumer.session.timeout.ms=30000",
+        "`group.consumer.min.session.timeout.ms=45000` is above `group.consumer.session.timeout.ms=30000`: lower the one or raise the other",
+    );
+    refused(
+        "group.consumer.heartbeat.interval.ms=20000",
+        "`group.consumer.heartbeat.interval.ms=20000` is above `group.consumer.max.heartbeat.interval.ms=15000`: lower the one or raise the other",
+    );
+    refused(
+        "group.consumer.min.assignment.interval.ms=20000",
+        "`group.consumer.min.assignment.interval.ms=20000` is above `group.consumer.max.assignment.interval.ms=15000`: lower the one or raise the other",
+    );
+    refused(
+        "group.consumer.min.session.timeout.ms=1\ngroup.consumer.session.timeout.ms=5000",
+        "`group.consumer.heartbeat.interval.ms=5000` is not below `group.consumer.session.timeout.ms=5000`: lower the one or raise the other",
+    );
+    refused(
+        "group.consumer.assignors=uniform,com.example.Own",
+        "`group.consumer.assignors=uniform,com.example.Own` is not valid: it takes at least one of uniform, range, org.apache.kafka.coordinator.group.assignor.UniformAssignor, org.apache.kafka.coordinator.group.assignor.RangeAssignor",
+    );
+    let low = "group.consumer.min.session.timeout.ms=1000\ngroup.consumer.session.timeout.ms=6000";
+    assert_eq!(load(low).unwrap().groups.consumer_session_timeout_ms, 6000);
+}
+
+#[test]
+fn protocols_that_are_listed_and_not_spoken_are_noticed() {
+    let config = load("group.coordinator.rebalance.protocols=classic,consumer,share").unwrap();
+    let notices: Vec<String> = config.notices().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        notices,
+        [
+            "group.coordinator.rebalance.protocols: `share` is unused, Millstream has no share groups yet"
+        ]
+    );
+}
+
+#[test]
+fn a_consumer_group_sets_its_own_within_the_brokers_bounds() {
+    let broker = load("group.consumer.heartbeat.interval.ms=6000").unwrap();
+    let of = |pairs: &[(&str, &str)]| ConsumerGroupConfig::resolve_lenient(&overrides(pairs), &broker);
+    let (config, errors) = of(&[]);
+    assert_eq!((config.session_timeout_ms, config.heartbeat_interval_ms), (45_000, 6000));
+    assert_eq!((config.assignment_interval_ms, errors.len()), (1000, 0));
+    let (config, errors) = of(&[
+        ("consumer.session.timeout.ms", "50000"),
+        ("consumer.heartbeat.interval.ms", "7000"),
+        ("consumer.assignment.interval.ms", "0"),
+    ]);
+    assert_eq!((config.session_timeout_ms, config.heartbeat_interval_ms), (50_000, 7000));
+    assert_eq!((config.assignment_interval_ms, errors.len()), (0, 0));
+    // Stored under other bounds, or by a newer broker.
+    let (config, errors) = of(&[
+        ("consumer.session.timeout.ms", "1000"),
+        ("consumer.heartbeat.interval.ms", "often"),
+        ("consumer.of.the.future", "1"),
+    ]);
+    assert_eq!((config.session_timeout_ms, config.heartbeat_interval_ms), (45_000, 6000));
+    assert_eq!(errors.len(), 2, "{errors:?}");
 }
 
 #[test]
@@ -352,6 +419,9 @@ fn a_topic_is_refused_what_cannot_act() {
         overrides(&[("remote.storage.enable", "true"), ("retention.ms", "5"), ("from.later", "x")]);
     let (config, errors) = TopicConfig::resolve_lenient(&stored, &broker);
     assert_eq!((config.retention_ms, errors.len()), (5, 2));
+    // As Kafka 4.0 stored it.
+    let (config, errors) = TopicConfig::resolve_lenient(&overrides(&[("segment.bytes", "65536")]), &broker);
+    assert_eq!((config.segment_bytes, errors.len()), (65_536, 0));
 }
 
 #[test]
@@ -499,7 +569,19 @@ fn changes_are_judged() {
     check(plan(Broker, &[], Op::Set, "message.max.bytes", Some("5")), "message.max.bytes=5");
     check(
         plan(Group, &[], Op::Set, "consumer.session.timeout.ms", Some("50000")),
-        "InvalidConfig: `consumer.session.timeout.ms=50000` cannot act yet: Millstream has no consumer group protocol of KIP-848. Leave it out or set it to 45000",
+        "consumer.session.timeout.ms=50000",
+    );
+    check(
+        plan(Group, &[], Op::Set, "consumer.session.timeout.ms", Some("60001")),
+        "InvalidConfig: `consumer.session.timeout.ms=60001` is not valid: it takes 45000 to 60000, the broker's `group.consumer.min.session.timeout.ms` and `group.consumer.max.session.timeout.ms`",
+    );
+    check(
+        plan(Group, &[], Op::Set, "consumer.heartbeat.interval.ms", Some("4999")),
+        "InvalidConfig: `consumer.heartbeat.interval.ms=4999` is not valid: it takes 5000 to 15000, the broker's `group.consumer.min.heartbeat.interval.ms` and `group.consumer.max.heartbeat.interval.ms`",
+    );
+    check(
+        plan(Group, &[], Op::Set, "share.session.timeout.ms", Some("50000")),
+        "InvalidConfig: `share.session.timeout.ms=50000` cannot act yet: Millstream has no share groups. Leave it out or set it to 45000",
     );
     check(plan(Topic, &[], Op::Delete, "no.such.thing", None), "no.such.thing=<deleted>");
 }
@@ -530,6 +612,8 @@ fn no_setting_panics_on_any_text() {
                 let _ = BrokerConfig::load(&properties);
             } else {
                 let _ = TopicConfig::resolve(&overrides(&[(setting.name, text)]), &broker);
+                let own = overrides(&[(setting.name, text)]);
+                let _ = ConsumerGroupConfig::resolve_lenient(&own, &broker);
             }
         }
     }

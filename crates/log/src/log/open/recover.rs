@@ -87,7 +87,7 @@ impl Log {
         let size = segment.size();
         report.checked_segments += 1;
         if size == 0 {
-            segment.recovering(|inner| segment.replace_index_files(inner))?;
+            segment.recovering(|inner| segment.replace_index_files(inner, false))?;
             return Ok(None);
         }
         let file = segment.log_file()?;
@@ -107,7 +107,7 @@ impl Log {
                 Err(ScanError::Io(e)) => return Err(segment.scan_error(ScanError::Io(e))),
             }
         };
-        segment.recovering(|inner| segment.replace_index_files(inner))?;
+        segment.recovering(|inner| segment.replace_index_files(inner, false))?;
         segment.set_aborted(aborted)?;
         if recovery_point <= segment.base {
             segment.set_all_checked();
