@@ -1,8 +1,9 @@
 //! Records as Kafka has them.
 
-use crate::*;
+use std::collections::BTreeSet;
 
 use super::lab::Lab;
+use crate::*;
 
 #[test]
 fn a_record_is_what_kafka_writes() {
@@ -63,4 +64,36 @@ fn bad_records_are_errors_of_their_own() {
     assert!(matches!(shard.load(&key, Some(&odd)), Err(DecodeRecordError::State { code: 6, .. })));
     assert_eq!(shard.load(b"\0\x09x", Some(&value)).unwrap(), Loaded::Skipped(9));
     assert!(shard.is_empty());
+}
+
+#[test]
+fn a_log_of_kafka_4_0_is_read_and_written_alike() {
+    let hex = |text: &str| -> Vec<u8> {
+        let digit = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+        (0..text.len()).step_by(2).map(digit).collect()
+    };
+    let text = include_str!("fixtures/kafka-4.0.0.txt");
+    let mut shard = Shard::new(TxnConfig::default());
+    let mut states = Vec::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let (key, value) = (hex(words[1]), hex(words[2]));
+        assert_eq!(shard.load(&key, Some(&value)).unwrap(), Loaded::Applied);
+        let txn = shard.get("till-1").unwrap();
+        let record =
+            Record { transactional_id: "till-1".into(), value: Some(Box::new(txn.clone())) };
+        let (same_key, same_value) = record.encode().unwrap();
+        let same_value = same_value.unwrap();
+        assert_eq!((&same_key[..], same_value.len()), (&key[..], value.len()));
+        // The order of topics is our own; Kafka's is that of a hash map.
+        let topics: BTreeSet<_> = txn.partitions.iter().map(|(topic, _)| topic).collect();
+        assert!(topics.len() > 1 || same_value == value);
+        if states.last() != Some(&txn.state) {
+            states.push(txn.state);
+        }
+    }
+    use TxnState::{CompleteAbort, CompleteCommit, Empty, Ongoing, PrepareAbort, PrepareCommit};
+    assert_eq!(states[..4], [Empty, Ongoing, PrepareCommit, CompleteCommit]);
+    assert_eq!(states[4..7], [Ongoing, PrepareAbort, CompleteAbort]);
+    assert!(shard.finish_loading().len() <= 1);
 }
