@@ -13,7 +13,9 @@ const BATCH_BYTES: usize = 16 << 10;
 
 /// Runs and shows.
 pub fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
-    report.heading("Durable: flush.messages=1, acks all, one 16 KiB batch of 1,000 B records a request");
+    report.heading(
+        "Durable: flush.messages=1, acks all, one 16 KiB batch of 1,000 B records a request",
+    );
     let time = Duration::from_millis(if plan.runs == 1 { 500 } else { 2_000 });
     let mut bare = Vec::new();
     for _ in 0..plan.runs {

@@ -13,7 +13,9 @@ const RATE: u64 = 1_000;
 
 /// Runs and shows.
 pub fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
-    report.heading("End to end, 1,000 records a second of 100 B, one record a request, one partition");
+    report.heading(
+        "End to end, 1,000 records a second of 100 B, one record a request, one partition",
+    );
     let records = if plan.runs == 1 { RATE } else { 5 * RATE };
     let mut broker = Broker::start(&plan.broker, &plan.data_dir)?;
     for acks in [1, -1] {

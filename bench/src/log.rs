@@ -9,9 +9,7 @@ use crate::figure::{Figure, Report};
 use anyhow::{Context, Result};
 use millstream_base::{LeaderEpoch, Offset, TimestampMs, TopicPartition};
 use millstream_env::fs::OsFs;
-use millstream_log::{
-    AppendOrigin, CompactionOptions, Log, LogConfig, NoPace, OpenOptions,
-};
+use millstream_log::{AppendOrigin, CompactionOptions, Log, LogConfig, NoPace, OpenOptions};
 use millstream_records::{BatchBuilder, BatchOptions};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -34,7 +32,11 @@ pub fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
             check.push(written as f64 / 1e6 / began.elapsed().as_secs_f64());
         }
         report.add(&Figure::higher(format!("append, {name} batches"), "MB/s", append));
-        report.add(&Figure::higher(format!("read into memory, 1 MiB at a time, {name}"), "MB/s", read));
+        report.add(&Figure::higher(
+            format!("read into memory, 1 MiB at a time, {name}"),
+            "MB/s",
+            read,
+        ));
         report.add(&Figure::higher(format!("check after kill -9, {name}"), "MB/s", check));
     }
     let sizes: &[u64] = if plan.runs == 1 { &[1] } else { &[1, 10, 50] };

@@ -20,7 +20,8 @@ struct Life {
 
 /// Runs and shows.
 pub fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
-    report.heading("Partitions of one topic: created and all writable; first answer after a restart");
+    report
+        .heading("Partitions of one topic: created and all writable; first answer after a restart");
     let quick = plan.runs == 1;
     for (count, create_target) in [(1_000, 0.5), (5_000, 2.0)] {
         let mut life = Life::default();
@@ -79,7 +80,8 @@ fn live(plan: &Plan, count: i32, life: &mut Life) -> Result<()> {
 
 fn connections(plan: &Plan, report: &mut Report) -> Result<()> {
     report.heading("Idle connections");
-    let counts: &[(usize, f64)] = if plan.runs == 1 { &[(1_000, 20.0)] } else { &[(1_000, 20.0), (8_000, 120.0)] };
+    let counts: &[(usize, f64)] =
+        if plan.runs == 1 { &[(1_000, 20.0)] } else { &[(1_000, 20.0), (8_000, 120.0)] };
     for &(count, target) in counts {
         let mut broker = Broker::start(&plan.broker, &plan.data_dir)?;
         let before = broker.resident_mib()?;
