@@ -170,6 +170,41 @@ fn a_torn_tail_after_a_kill_is_cut_and_reported_and_nothing_acknowledged_goes() 
     broker.assert_alive();
 }
 
+/// After a kill what was not synced is checked. Behind a damaged batch nothing can be trusted: the log is cut there, and that is said
+/// with what it costs.
+#[test]
+fn damage_found_after_a_kill_is_cut_off_and_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let broker = Child::start(&data, &[], Under::Nothing);
+    let topic = broker.topic("middle", 2, &[]);
+    let mut client = broker.connect();
+    let mut starts = vec![0];
+    for number in 0..40 {
+        let batch = batch(&[&format!("{number:04}")]);
+        starts.push(starts[number] + batch.len() as u64);
+        client.produce(&topic, 0, batch);
+    }
+    client.produce(&topic, 1, batch(&["whole"]));
+    broker.kill();
+    let file = segments(&data.join("middle-0")).remove(0);
+    // The last byte of batch 25, which is in its value.
+    flip(&file, starts[26] - 2);
+
+    let broker = Child::start(&data, &[], Under::Nothing);
+    let said = broker.said();
+    let line = said.lines().find(|line| line.contains("middle-0") && line.contains("cut")).unwrap();
+    for part in ["WARN", &starts[25].to_string(), &(starts[40] - starts[25]).to_string(), "CRC"] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+    let mut client = broker.connect();
+    let expected: Vec<_> = (0..25).map(|number| format!("{number:04}")).collect();
+    assert_eq!(client.read_values(&topic, 0), expected);
+    assert_eq!(client.read_values(&topic, 1), ["whole"]);
+    assert_eq!(client.produce(&topic, 0, batch(&["next"])), 25);
+    broker.assert_alive();
+}
+
 /// kill -9 while producing, several times: all that was acknowledged is there, in order, once.
 #[test]
 fn kills_while_producing_lose_nothing_acknowledged() {

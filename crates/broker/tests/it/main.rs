@@ -24,5 +24,6 @@ mod storage_cold;
 mod storage_crash;
 mod storage_scale;
 mod storage_takeover;
+mod strange_requests;
 mod support;
 mod transactions;

@@ -130,6 +130,7 @@ impl TestBroker {
     pub fn stop(self) -> Stopped {
         self.runtime.block_on(self.running.stop());
         self.runtime.shutdown_timeout(PATIENCE);
+        logs::assert_no_panic();
         self.place
     }
 
@@ -137,6 +138,7 @@ impl TestBroker {
     pub fn crash(self) -> Stopped {
         drop(self.running);
         self.runtime.shutdown_timeout(PATIENCE);
+        logs::assert_no_panic();
         self.place
     }
 
@@ -148,6 +150,7 @@ impl TestBroker {
 
 /// A newcomer is served.
 pub fn assert_alive(address: SocketAddr) {
+    logs::assert_no_panic();
     let mut client = Client::connect(address);
     let versions = client.api_versions();
     assert_eq!(code(versions.error_code), ErrorCode::None);

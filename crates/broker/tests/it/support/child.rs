@@ -150,6 +150,11 @@ impl Drop for Child {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+        if !std::thread::panicking() {
+            let said = self.said();
+            let panic = said.lines().find(|line| line.contains("panicked at"));
+            assert_eq!(panic, None, "the broker panicked");
+        }
     }
 }
 

@@ -35,9 +35,29 @@ fn lines() -> MutexGuard<'static, Vec<u8>> {
     LINES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Panics on a broker's threads, which end a connection and nothing else: no test may pass over one.
+static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// No thread of a broker in this process has panicked.
+pub fn assert_no_panic() {
+    let panics = PANICS.lock().unwrap_or_else(PoisonError::into_inner);
+    assert!(panics.is_empty(), "a broker's thread panicked: {panics:?}");
+}
+
+fn note_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().name().is_some_and(|name| name.starts_with("tokio")) {
+            PANICS.lock().unwrap_or_else(PoisonError::into_inner).push(panic.to_string());
+        }
+        usual(panic);
+    }));
+}
+
 /// Keeps what is logged from now on.
 pub fn keep() {
     ONCE.call_once(|| {
+        note_panics();
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(Sink).finish();
         tracing_subscriber::util::SubscriberInitExt::try_init(subscriber).unwrap();
     });
