@@ -146,7 +146,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tools", default=str(HERE / ".tools"))
     parser.add_argument("--client", action="append", default=[], choices=list(CLIENTS))
     parser.add_argument("--only", action="append", default=[], help="a scenario's name")
-    parser.add_argument("--jobs", type=int, default=3, help="clients at a time")
+    parser.add_argument("--jobs", type=int, default=4, help="clients at a time")
     parser.add_argument("--verbose", action="store_true", help="a line a scenario as it ends")
     parser.add_argument("--keep", action="store_true", help="keep data directories and logs")
     args = parser.parse_args()
