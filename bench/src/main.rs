@@ -9,6 +9,7 @@ mod broker;
 mod consume;
 mod durable;
 mod figure;
+mod groups;
 mod latency;
 mod log;
 mod partitions;
@@ -22,7 +23,18 @@ use anyhow::{Result, bail};
 use figure::Report;
 use std::path::PathBuf;
 
-const GROUPS: &[&str] = &["yardsticks", "start", "produce", "consume", "requests", "latency", "durable", "partitions", "log"];
+const GROUPS: &[&str] = &[
+    "yardsticks",
+    "start",
+    "produce",
+    "consume",
+    "requests",
+    "latency",
+    "durable",
+    "partitions",
+    "groups",
+    "log",
+];
 
 /// How much of everything.
 #[derive(Clone, Debug)]
@@ -98,6 +110,9 @@ fn main() -> Result<()> {
     }
     if plan.wants("partitions") {
         partitions::measure(&plan, &mut report)?;
+    }
+    if plan.wants("groups") {
+        groups::measure(&plan, &mut report)?;
     }
     if plan.wants("log") {
         log::measure(&plan, &mut report)?;

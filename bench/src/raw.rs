@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Keys of the APIs that are used.
 #[derive(Clone, Copy, Debug)]
 #[repr(i16)]
-enum Api {
+pub enum Api {
     Produce = 0,
     Fetch = 1,
     JoinGroup = 11,
@@ -17,47 +17,67 @@ enum Api {
     SyncGroup = 14,
     CreateTopics = 19,
     FindCoordinator = 10,
+    ConsumerGroupHeartbeat = 68,
 }
 
 /// Writes the protocol's plain types.
 #[derive(Debug, Default)]
-struct Body(Vec<u8>);
+pub struct Body(Vec<u8>);
 
 impl Body {
-    fn int8(mut self, value: i8) -> Self {
+    /// Appends it.
+    pub fn int8(mut self, value: i8) -> Self {
         self.0.extend_from_slice(&value.to_be_bytes());
         self
     }
 
-    fn int16(mut self, value: i16) -> Self {
+    /// Appends it.
+    pub fn int16(mut self, value: i16) -> Self {
         self.0.extend_from_slice(&value.to_be_bytes());
         self
     }
 
-    fn int32(mut self, value: i32) -> Self {
+    /// Appends it.
+    pub fn int32(mut self, value: i32) -> Self {
         self.0.extend_from_slice(&value.to_be_bytes());
         self
     }
 
-    fn int64(mut self, value: i64) -> Self {
+    /// Appends it.
+    pub fn int64(mut self, value: i64) -> Self {
         self.0.extend_from_slice(&value.to_be_bytes());
         self
     }
 
-    fn string(mut self, value: &str) -> Self {
+    /// Appends it.
+    pub fn string(mut self, value: &str) -> Self {
         self = self.int16(value.len() as i16);
         self.0.extend_from_slice(value.as_bytes());
         self
     }
 
-    fn bytes(mut self, value: &[u8]) -> Self {
+    /// Appends it.
+    pub fn bytes(mut self, value: &[u8]) -> Self {
         self = self.int32(value.len() as i32);
         self.0.extend_from_slice(value);
         self
     }
 
+    /// A string of the versions with tagged fields; short ones only.
+    pub fn compact(self, value: &str) -> Self {
+        let mut body = self.int8((value.len() + 1) as i8);
+        body.0.extend_from_slice(value.as_bytes());
+        body
+    }
+
+    /// Bytes as they are.
+    pub fn plain(mut self, value: &[u8]) -> Self {
+        self.0.extend_from_slice(value);
+        self
+    }
+
     /// The whole frame, with its length and a header of version 1.
-    fn frame(self, api: Api, version: i16) -> Vec<u8> {
+    pub fn frame(self, api: Api, version: i16) -> Vec<u8> {
         let header = Self::default().int16(api as i16).int16(version).int32(7).string("bench");
         let length = header.0.len() + self.0.len();
         let mut frame = Self::default().int32(length as i32).0;
@@ -65,6 +85,12 @@ impl Body {
         frame.extend_from_slice(&self.0);
         frame
     }
+}
+
+/// The whole frame of a request in a version with tagged fields, of which it has none.
+pub fn tagged_frame(body: Body, api: Api, version: i16) -> Vec<u8> {
+    let tags = Body::default().int8(0);
+    tags.plain(&body.0).int8(0).frame(api, version)
 }
 
 /// A Produce request of one batch for one partition.
@@ -143,8 +169,14 @@ impl Connection {
         Ok(())
     }
 
-    fn ask(&mut self, frame: &[u8]) -> Result<Answer> {
+    /// Sends one request and reads its answer.
+    pub fn ask(&mut self, frame: &[u8]) -> Result<Answer> {
         self.send(frame)?;
+        self.answer()
+    }
+
+    /// Reads one answer.
+    pub fn answer(&mut self) -> Result<Answer> {
         Ok(Answer(self.receive()?.to_vec(), 0))
     }
 
@@ -214,16 +246,19 @@ impl Connection {
 }
 
 /// An answer that is read from the front.
-struct Answer(Vec<u8>, usize);
+#[derive(Debug)]
+pub struct Answer(Vec<u8>, usize);
 
 impl Answer {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
+    /// The next bytes.
+    pub fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
         let Some(found) = self.0.get(self.1..self.1 + N) else { bail!("the answer is too short") };
         self.1 += N;
         Ok(found.try_into()?)
     }
 
-    fn skip(&mut self, count: usize) -> Result<()> {
+    /// Goes on behind so many bytes.
+    pub fn skip(&mut self, count: usize) -> Result<()> {
         self.1 += count;
         if self.1 > self.0.len() {
             bail!("the answer is too short");
@@ -231,22 +266,26 @@ impl Answer {
         Ok(())
     }
 
-    fn int16(&mut self) -> Result<i16> {
+    /// The next one.
+    pub fn int16(&mut self) -> Result<i16> {
         Ok(i16::from_be_bytes(self.take()?))
     }
 
-    fn int32(&mut self) -> Result<i32> {
+    /// The next one.
+    pub fn int32(&mut self) -> Result<i32> {
         Ok(i32::from_be_bytes(self.take()?))
     }
 
-    fn string(&mut self) -> Result<String> {
+    /// The next one.
+    pub fn string(&mut self) -> Result<String> {
         let length = usize::try_from(self.int16()?.max(0))?;
         let start = self.1;
         self.skip(length)?;
         Ok(String::from_utf8_lossy(self.0.get(start..self.1).unwrap_or_default()).into_owned())
     }
 
-    fn check(&mut self, what: &str) -> Result<()> {
+    /// Fails on an error code.
+    pub fn check(&mut self, what: &str) -> Result<()> {
         match self.int16()? {
             0 => Ok(()),
             code => bail!("{what} was answered with error {code}"),

@@ -20,6 +20,10 @@ pub struct ProduceView<'a> {
     pub timeout_ms: i32,
 }
 
+/// The most partitions that one request may name. A frame of empty partitions would otherwise take many times its size in
+/// memory; no producer comes near.
+pub const MAX_PARTS: usize = 100_000;
+
 /// The topic of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProduceTopic {
@@ -99,6 +103,9 @@ impl<'a> ProduceView<'a> {
                 let (index, records) = (c.i32()?, c.nullable_bytes(flex)?);
                 if flex {
                     c.skip_tags()?;
+                }
+                if parts.len() >= MAX_PARTS {
+                    return Err(c.error(DecodeErrorKind::OverBudget));
                 }
                 parts.push(ProducePart { topic_entry, topic, index, records });
             }

@@ -13,6 +13,9 @@ use parking_lot::Mutex;
 
 use crate::replica::Partition;
 
+/// The most partitions that all sessions together may name, some 200 bytes each: bounds what hostile sessions hold. A fetch
+/// beyond it is answered without a session.
+const MAX_PARTITIONS: usize = 500_000;
 /// A session that was used within this time is not given up for a new one.
 const KEEP_AT_LEAST: Duration = Duration::from_secs(120);
 
@@ -152,6 +155,8 @@ struct Slot {
     session: Arc<Mutex<Session>>,
     next_epoch: i32,
     used_at: Duration,
+    /// How many partitions the session named when it was used last.
+    partitions: usize,
 }
 
 /// All sessions of a broker.
@@ -207,6 +212,19 @@ impl SessionCache {
         Ok(Opened { session: Arc::clone(&slot.session), id, incremental: true })
     }
 
+    /// Notes how many partitions a session names now. False when all together are too many: the session is gone then.
+    pub(crate) fn keep(&self, id: i32, partitions: usize) -> bool {
+        let mut slots = self.slots.lock();
+        let Some(slot) = slots.get_mut(&id) else { return true };
+        let grown = partitions > slot.partitions;
+        slot.partitions = partitions;
+        if grown && slots.values().map(|slot| slot.partitions).sum::<usize>() > MAX_PARTITIONS {
+            slots.remove(&id);
+            return false;
+        }
+        true
+    }
+
     /// Gives a new session a place and an id, or 0 when all places are taken by sessions in use.
     fn admit(
         &self,
@@ -230,7 +248,10 @@ impl SessionCache {
                 break id;
             }
         };
-        slots.insert(id, Slot { session: Arc::clone(session), next_epoch: 1, used_at: now });
+        slots.insert(
+            id,
+            Slot { session: Arc::clone(session), next_epoch: 1, used_at: now, partitions: 0 },
+        );
         id
     }
 
@@ -288,6 +309,18 @@ mod tests {
         assert_eq!(cache.open(0, 0, true, NOW + Duration::from_secs(119), || 6).unwrap().id, 0);
         assert_eq!(cache.open(0, 0, true, NOW + Duration::from_secs(120), || 7).unwrap().id, 7);
         assert_eq!(cache.len(), 1);
+    }
+
+    #[test]
+    fn sessions_that_name_too_much_are_not_kept() {
+        let cache = SessionCache::new(10);
+        cache.open(0, 0, true, NOW, || 1).unwrap();
+        cache.open(0, 0, true, NOW, || 2).unwrap();
+        assert!(cache.keep(1, MAX_PARTITIONS));
+        assert!(!cache.keep(2, 1));
+        assert_eq!(cache.len(), 1);
+        assert!(cache.keep(1, MAX_PARTITIONS - 1));
+        assert!(cache.keep(9, 1), "an unknown session holds nothing");
     }
 
     #[test]

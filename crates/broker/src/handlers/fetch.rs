@@ -64,7 +64,7 @@ pub(crate) fn handle(
 fn open(context: &RequestContext, request: &FetchRequest) -> Result<Fetch, ErrorCode> {
     let broker = &context.broker;
     let by_id = context.version >= FIRST_BY_ID;
-    let opened = broker.fetch_sessions().open(
+    let mut opened = broker.fetch_sessions().open(
         request.session_id,
         request.session_epoch,
         by_id,
@@ -75,7 +75,17 @@ fn open(context: &RequestContext, request: &FetchRequest) -> Result<Fetch, Error
         1 => Isolation::ReadCommitted,
         _ => Isolation::ReadUncommitted,
     };
-    update(&mut opened.session.lock(), request, by_id, opened.incremental);
+    let named = {
+        let mut session = opened.session.lock();
+        update(&mut session, request, by_id, opened.incremental);
+        session.len()
+    };
+    if !broker.fetch_sessions().keep(opened.id, named) {
+        if opened.incremental {
+            return Err(ErrorCode::FetchSessionIdNotFound);
+        }
+        opened.id = 0;
+    }
     let bound = broker.config().node.fetch_max_bytes;
     let limits = FetchLimits {
         min_bytes: i64::from(request.min_bytes),

@@ -7,11 +7,9 @@ mod transactional;
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::Duration;
 
 use millstream_base::{ErrorCode, Offset, ProducerEpoch, ProducerId, TimestampMs};
 use millstream_config::TimestampType;
-use millstream_env::task;
 use millstream_log::StorageError;
 use millstream_partition::AppendOrigin;
 use millstream_records::Validator;
@@ -104,7 +102,7 @@ fn enter_and_append(
     work: &mut Work,
 ) -> Result<Step, Refusal> {
     let view = parse(context, body, &mut work.parts)?;
-    let answer = Answer::new(&view);
+    let acks = view.acks;
     let mut entered = None;
     if let Some(transactional_id) = view.transactional_id {
         let mut entrance = Entrance::new(context, transactional_id, &work.parts, body);
@@ -113,7 +111,7 @@ fn enter_and_append(
         }
         entered = Some(entrance.into_entered());
     }
-    Ok(Step::Appended(append_all(context, answer, body, work, entered)))
+    Ok(Step::Appended(append_all(context, acks, body, work, entered)))
 }
 
 /// The connection's buffer is needed while the coordinator thinks.
@@ -122,8 +120,8 @@ fn append_later(context: RequestContext, mut entrance: Entrance, mut body: Vec<u
         entrance.ask_patiently(&context).await;
         let entered = Some(entrance.into_entered());
         let append = |work: &mut Work| {
-            let answer = Answer::new(&parse(&context, &body, &mut work.parts)?);
-            Ok::<_, Refusal>(append_all(&context, answer, &mut body, work, entered))
+            let acks = parse(&context, &body, &mut work.parts)?.acks;
+            Ok::<_, Refusal>(append_all(&context, acks, &mut body, work, entered))
         };
         let all = WORK.with_borrow_mut(append)?;
         match all.without_answer() {
@@ -131,20 +129,6 @@ fn append_later(context: RequestContext, mut entrance: Entrance, mut body: Vec<u
             None => all.answer_when_durable(context).await,
         }
     }))
-}
-
-/// What the request says of its answer.
-#[derive(Clone, Copy)]
-struct Answer {
-    acks: i16,
-    timeout: Duration,
-}
-
-impl Answer {
-    fn new(view: &ProduceView<'_>) -> Self {
-        let timeout = Duration::from_millis(u64::try_from(view.timeout_ms).unwrap_or_default());
-        Self { acks: view.acks, timeout }
-    }
 }
 
 fn parse<'a>(
@@ -162,7 +146,7 @@ fn parse<'a>(
 
 /// A request whose records are in their logs, or refused.
 struct AppendedAll {
-    answer: Answer,
+    acks: i16,
     parts: Vec<Part>,
     /// The topics, without their partitions.
     topics: Vec<TopicProduceResponse>,
@@ -171,7 +155,7 @@ struct AppendedAll {
 impl AppendedAll {
     /// With acks=0 there is no answer that could carry an error; `None` when there is one.
     fn without_answer(&self) -> Option<Result<(), Refusal>> {
-        if self.answer.acks != 0 {
+        if self.acks != 0 {
             return None;
         }
         let failed = self.parts.iter().find(|part| part.response.error_code != 0);
@@ -184,7 +168,7 @@ impl AppendedAll {
     }
 
     async fn answer_when_durable(mut self, context: RequestContext) -> Result<Outgoing, Refusal> {
-        self.parts = wait_durable(self.parts, self.answer.timeout).await;
+        self.parts = wait_durable(self.parts).await;
         let mut out = Outgoing::default();
         dispatch::answer(&context, &self.response(), &mut out)?;
         Ok(out)
@@ -194,24 +178,27 @@ impl AppendedAll {
 /// Appends the batches of `work.parts`. `entered`: what the parts of a transactional request may do.
 fn append_all(
     context: &RequestContext,
-    answer: Answer,
+    acks: i16,
     body: &mut [u8],
     work: &mut Work,
     entered: Option<Vec<Entered>>,
 ) -> AppendedAll {
-    let acks = answer.acks;
     let now = context.broker.clock().now_ms();
     let mut parts = Vec::with_capacity(work.parts.len());
     let mut topics = Vec::new();
     for (at, part) in work.parts.iter().enumerate() {
-        if topics.len() <= part.topic_entry as usize {
+        // An entry without partitions has an answer without partitions.
+        while topics.len() < part.topic_entry as usize {
+            topics.push(TopicProduceResponse::default());
+        }
+        if topics.len() == part.topic_entry as usize {
             topics.push(named(part, body));
         }
         let entered = entered.as_ref().and_then(|all| all.get(at)).unwrap_or(&Entered::Plain);
         let append = Append { context, part, acks, now, entered };
         parts.push(Part::new(part, append.run(body, &mut work.validator)));
     }
-    AppendedAll { answer, parts, topics }
+    AppendedAll { acks, parts, topics }
 }
 
 fn named(part: &ProducePart, body: &[u8]) -> TopicProduceResponse {
@@ -373,17 +360,16 @@ impl Part {
     }
 }
 
-async fn wait_durable(mut parts: Vec<Part>, timeout: Duration) -> Vec<Part> {
-    let deadline = task::Instant::now() + timeout;
+/// Waits until everything is on disk. The request's time-out is for replicas that lag: giving up on our own fsync would tell
+/// a producer that records failed which are stored.
+async fn wait_durable(mut parts: Vec<Part>) -> Vec<Part> {
     for part in &mut parts {
         let Some(durable) = part.durable.take() else { continue };
-        let left = deadline.saturating_duration_since(task::Instant::now());
-        let code = match task::timeout(left, durable).await {
-            Ok(Ok(Ok(()))) => continue,
-            Ok(Ok(Err(failure))) => failure.code(),
+        let code = match durable.await {
+            Ok(Ok(())) => continue,
+            Ok(Err(failure)) => failure.code(),
             // The partition was deleted meanwhile.
-            Ok(Err(_)) => ErrorCode::UnknownTopicOrPartition,
-            Err(_) => ErrorCode::RequestTimedOut,
+            Err(_) => ErrorCode::UnknownTopicOrPartition,
         };
         part.response.error_code = code.code();
         part.response.base_offset = Offset::NONE.get();

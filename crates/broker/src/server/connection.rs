@@ -98,7 +98,7 @@ impl Connection {
             if self.queue.is_empty() {
                 self.send().await?;
             }
-            self.take_share(max).await;
+            self.take_share(max).await?;
             if !self.receive_or_finish_waiting(max).await? {
                 return Ok(());
             }
@@ -251,14 +251,19 @@ impl Connection {
     }
 
     /// Waits for room in the memory that all requests share, before a large one is read on.
-    async fn take_share(&mut self, max: usize) {
-        let Some(memory) = self.context.limits().memory.as_ref().filter(|_| self.share.is_none())
-        else {
-            return;
-        };
-        if let Some(size) = self.input.large_frame(max) {
+    async fn take_share(&mut self, max: usize) -> Result<(), Ended> {
+        if self.share.is_some() || self.context.limits().memory.is_none() {
+            return Ok(());
+        }
+        let Some(size) = self.input.large_frame(max) else { return Ok(()) };
+        // Answers that are due must not wait for somebody else's memory.
+        while !self.queue.is_empty() {
+            self.finish_front().await?;
+        }
+        if let Some(memory) = &self.context.limits().memory {
             self.share = memory.share(size).await;
         }
+        Ok(())
     }
 
     /// Waits for input; gives buffers back when quiet, ends the connection when quiet for too long.

@@ -54,11 +54,11 @@ impl Counts {
         if self.total >= limits.max_connections {
             return Err("max.connections");
         }
-        let from_ip = self.by_ip.entry(ip).or_default();
-        if *from_ip >= limits.per_ip_overrides.get(&ip).copied().unwrap_or(limits.max_per_ip) {
+        let from_ip = self.by_ip.get(&ip).copied().unwrap_or_default();
+        if from_ip >= limits.per_ip_overrides.get(&ip).copied().unwrap_or(limits.max_per_ip) {
             return Err("max.connections.per.ip");
         }
-        *from_ip += 1;
+        self.by_ip.insert(ip, from_ip + 1);
         self.total += 1;
         Ok(())
     }

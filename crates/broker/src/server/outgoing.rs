@@ -102,10 +102,10 @@ impl Outgoing {
 async fn send_range(stream: &TcpStream, range: FileRange) -> io::Result<()> {
     let mut position = range.position;
     let end = position + u64::from(range.len);
-    if range.cached() == Residency::Cached {
-        if let Some(descriptor) = range.file.descriptor() {
-            return net::send_file(stream, descriptor, position, end - position).await;
-        }
+    if range.cached() == Residency::Cached
+        && let Some(descriptor) = range.file.descriptor()
+    {
+        return net::send_file(stream, descriptor, position, end - position).await;
     }
     while position < end {
         let size = usize::try_from(end - position).unwrap_or(usize::MAX).min(COLD_READ);
