@@ -160,7 +160,8 @@ fn cargo_test() -> Result<Outcome> {
 }
 
 fn build() -> Result<Outcome> {
-    run_logged("build", &mut cargo(&["build", "--package", "millstream"]))?;
+    // With the whole workspace, so that features are those of the tests and nothing is compiled twice.
+    run_logged("build", &mut cargo(&["build", "--workspace", "--bins"]))?;
     Ok(one())
 }
 

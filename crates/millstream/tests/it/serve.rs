@@ -1,6 +1,6 @@
 //! `millstream serve` as a process: start, stop, refusals.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millstream_testkit::{BrokerOptions, BrokerProcess, run_cli};
 
@@ -11,6 +11,11 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn it_says_where_it_is_and_what_to_try() {
     let mut broker = BrokerProcess::start().unwrap();
+    // It answers a moment before it has said so.
+    let said = Instant::now() + Duration::from_secs(10);
+    while !broker.log().contains("Ctrl-C") && Instant::now() < said {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let log = broker.log();
     assert!(log.contains(&format!("address    {}", broker.address())), "{log}");
     assert!(log.contains(&format!("data       {} (new)", broker.data_dir().display())), "{log}");
