@@ -72,7 +72,7 @@ pub(crate) enum Command {
     Produce(produce::Args),
     /// Read records to standard output
     Consume(consume::Args),
-    /// List, describe and delete consumer groups
+    /// List, describe, reset and delete consumer groups
     #[command(subcommand)]
     Group(group::Command),
     /// List, describe and abort transactions

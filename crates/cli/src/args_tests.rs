@@ -33,6 +33,11 @@ fn lines_that_are_understood() {
         "consume t --offset -5 --partition 0 -p 1",
         "consume t --group g --from-time 2h --no-commit",
         "group describe g --members --timeout 5s",
+        "group describe --watch g",
+        "group list --state stable,Empty --type CONSUMER --watch=500ms",
+        "group reset g --topic t:0,2 --topic u --to-time 2h --execute",
+        "group seek g --all-topics --shift-by -5",
+        "group rm g --topic t",
         "log inspect data/t-0 --depth batches --json",
     ] {
         check(line, "ok");
@@ -41,6 +46,20 @@ fn lines_that_are_understood() {
 
 #[test]
 fn mistakes_are_named() {
+    check(
+        "group reset g --to-latest",
+        "error: the following required arguments were not provided:",
+    );
+    check("group reset g --topic t", "error: the following required arguments were not provided:");
+    check(
+        "group reset g --topic t --to-latest --to-earliest",
+        "error: the argument '--to-latest' cannot be used with '--to-earliest'",
+    );
+    check(
+        "group reset g --topic t --all-topics --to-latest",
+        "error: the argument '--topic <NAME[:PARTITION,...]>' cannot be used with '--all-topics'",
+    );
+    check("group list --state quiet", "error: invalid value 'quiet' for '--state <STATE>'");
     check("topic create", "error: the following required arguments were not provided:");
     check(
         "topic create a -p 0",

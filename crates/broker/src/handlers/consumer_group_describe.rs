@@ -77,6 +77,8 @@ fn answer(image: &ClusterImage, group_id: Str, group: DescribedConsumerGroup) ->
     };
     DescribedGroup {
         group_id,
+        // Beside no error Kafka leaves this open and clients do not look; `millstream group describe` does.
+        error_message: group.rebalance_reason.as_ref().map(Str::from),
         group_state: group.state.into(),
         group_epoch: group.epoch,
         assignment_epoch: group.assignment_epoch,

@@ -14,6 +14,9 @@ use crate::coordinator::convert::send_opt;
 /// From here on an unknown group is an error; before, it is a dead group.
 const FIRST_WITH_NOT_FOUND: i16 = 6;
 
+/// From here on a group has a message.
+const FIRST_WITH_MESSAGE: i16 = 6;
+
 /// What AuthorizedOperations says when nobody asked.
 const NOT_ASKED: i32 = i32::MIN;
 
@@ -40,7 +43,7 @@ fn describe(context: &RequestContext, group_id: Str) -> DescribedGroup {
     let groups = context.broker.groups();
     let found = groups.read(&group_id, |shard| shard.describe_group(&group_id));
     match found {
-        Ok(Some(group)) => answer(group_id, group),
+        Ok(Some(group)) => answer(context.version, group_id, group),
         Ok(None) if context.version >= FIRST_WITH_NOT_FOUND => {
             let message = format!("there is no classic group `{group_id}`");
             refused(group_id, ErrorCode::GroupIdNotFound, Some(message))
@@ -65,7 +68,7 @@ fn refused(group_id: Str, error: ErrorCode, message: Option<String>) -> Describe
     }
 }
 
-fn answer(group_id: Str, group: Described) -> DescribedGroup {
+fn answer(version: i16, group_id: Str, group: Described) -> DescribedGroup {
     let member = |member: DescribedMember| DescribedGroupMember {
         member_id: (&member.member_id).into(),
         group_instance_id: send_opt(member.instance_id.as_ref()),
@@ -74,7 +77,10 @@ fn answer(group_id: Str, group: Described) -> DescribedGroup {
         member_metadata: member.metadata,
         member_assignment: member.assignment,
     };
+    let reason = group.rebalance_reason.filter(|_| version >= FIRST_WITH_MESSAGE);
     DescribedGroup {
+        // Beside no error Kafka leaves this open and clients do not look; `millstream group describe` does.
+        error_message: reason.as_ref().map(Str::from),
         group_state: group.state.into(),
         protocol_type: (&group.protocol_type).into(),
         protocol_data: group.protocol.as_ref().map(Str::from).unwrap_or_default(),

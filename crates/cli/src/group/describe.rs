@@ -1,6 +1,9 @@
-//! `millstream group describe`.
+//! `millstream group describe`: gathers what is known of groups.
+//!
+//! Key type: [`Described`]; `show` prints it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use millstream_base::{ErrorCode, TopicPartition};
 use millstream_client::{
@@ -8,19 +11,23 @@ use millstream_client::{
 };
 use serde::Serialize;
 
+use super::show;
+use super::watch::Watch;
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::output::{Output, Style};
+use crate::output::Style;
 
 /// Show members, committed offsets and lag of groups
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example:
+Examples:
   millstream group describe billing
+  millstream group describe billing --members
+  millstream group describe billing --watch=5s
 
 COMMITTED is the next record that the group will read, END the next that will be written,
 LAG what lies between. In a pipe each line has: group, topic, partition, committed, end,
-lag, member, host.")]
+lag, member, host; with --members: group, member, instance, client, host, topics, partitions.")]
 pub(crate) struct Args {
     /// The groups' ids
     #[arg(required = true, value_name = "GROUP")]
@@ -28,40 +35,59 @@ pub(crate) struct Args {
     /// Show the members instead of the partitions
     #[arg(short, long)]
     members: bool,
+    #[command(flatten)]
+    watch: Watch,
 }
 
 #[derive(Serialize)]
-struct Described {
-    group: String,
-    state: String,
-    protocol: String,
-    assignor: String,
-    lag: i64,
-    members: Vec<Member>,
-    partitions: Vec<Partition>,
+pub(super) struct Described {
+    pub(super) group: String,
+    pub(super) state: String,
+    pub(super) r#type: String,
+    pub(super) protocol: String,
+    pub(super) assignor: String,
+    pub(super) coordinator: i32,
+    /// Under the consumer protocol.
+    pub(super) epoch: Option<i32>,
+    pub(super) rebalance_reason: Option<String>,
+    pub(super) lag: i64,
+    pub(super) members: Vec<Member>,
+    pub(super) partitions: Vec<Partition>,
+    /// Partitions of subscribed topics that no member has, while there are members.
+    pub(super) unowned: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct Member {
-    member: String,
-    instance: Option<String>,
-    client: String,
-    host: String,
-    partitions: Vec<String>,
+pub(super) struct Member {
+    pub(super) member: String,
+    pub(super) instance: Option<String>,
+    pub(super) client: String,
+    pub(super) host: String,
+    pub(super) rack: Option<String>,
+    pub(super) epoch: Option<i32>,
+    pub(super) topics: Vec<String>,
+    pub(super) topic_regex: Option<String>,
+    pub(super) partitions: Vec<String>,
+    /// What it shall have, where that is not yet what it has.
+    pub(super) target: Option<Vec<String>>,
 }
 
 #[derive(Serialize)]
-struct Partition {
-    topic: String,
-    partition: i32,
-    committed: Option<i64>,
-    end: Option<i64>,
-    lag: Option<i64>,
-    member: Option<String>,
-    host: Option<String>,
+pub(super) struct Partition {
+    pub(super) topic: String,
+    pub(super) partition: i32,
+    pub(super) committed: Option<i64>,
+    pub(super) end: Option<i64>,
+    pub(super) lag: Option<i64>,
+    pub(super) member: Option<String>,
+    pub(super) host: Option<String>,
 }
 
 pub(super) async fn run(context: &Context, args: &Args) -> Outcome {
+    args.watch.run(context, async || look(context, args).await).await
+}
+
+async fn look(context: &Context, args: &Args) -> Outcome {
     let admin = context.admin().await?;
     let mut described = Vec::with_capacity(args.groups.len());
     for group in &args.groups {
@@ -76,7 +102,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Outcome {
         if place > 0 && context.out.style == Style::Table {
             context.out.line("")?;
         }
-        print(context.out, group, args.members)?;
+        show::print(context.out, group, args.members)?;
     }
     Ok(())
 }
@@ -86,8 +112,9 @@ async fn describe(
     group: &GroupDescription,
     committed: &CommittedOffsets,
 ) -> Result<Described, ClientError> {
+    let subscribed = subscribed(admin, group).await?;
     let mut owners: BTreeMap<&TopicPartition, Option<&GroupMember>> =
-        committed.keys().map(|partition| (partition, None)).collect();
+        subscribed.iter().chain(committed.keys()).map(|partition| (partition, None)).collect();
     for member in &group.members {
         owners.extend(member.assignment.iter().map(|partition| (partition, Some(member))));
     }
@@ -107,22 +134,62 @@ async fn describe(
             host: owner.map(|member| member.host.clone()),
         });
     }
-    let member = |member: &GroupMember| Member {
+    let nobody = |partition: &&TopicPartition| owners.get(*partition) == Some(&None);
+    Ok(Described {
+        group: group.group_id.clone(),
+        state: group.state.clone(),
+        r#type: group.group_type.clone(),
+        protocol: group.protocol_type.clone(),
+        assignor: group.assignor.clone(),
+        coordinator: group.coordinator.0,
+        epoch: group.epoch,
+        rebalance_reason: group.rebalance_reason.clone(),
+        lag: partitions.iter().filter_map(|partition| partition.lag).sum(),
+        members: group.members.iter().map(member).collect(),
+        unowned: subscribed.iter().filter(nobody).map(ToString::to_string).collect(),
+        partitions,
+    })
+}
+
+fn member(member: &GroupMember) -> Member {
+    let names = |partitions: &BTreeSet<TopicPartition>| -> Vec<String> {
+        partitions.iter().map(ToString::to_string).collect()
+    };
+    Member {
         member: member.member_id.clone(),
         instance: member.instance_id.clone(),
         client: member.client_id.clone(),
         host: member.host.clone(),
-        partitions: member.assignment.iter().map(ToString::to_string).collect(),
-    };
-    Ok(Described {
-        group: group.group_id.clone(),
-        state: group.state.clone(),
-        protocol: group.protocol_type.clone(),
-        assignor: group.assignor.clone(),
-        lag: partitions.iter().filter_map(|partition| partition.lag).sum(),
-        members: group.members.iter().map(member).collect(),
-        partitions,
-    })
+        rack: member.rack.clone(),
+        epoch: member.epoch,
+        topics: member.topics.iter().cloned().collect(),
+        topic_regex: member.topic_regex.clone(),
+        partitions: names(&member.assignment),
+        target: (member.target != member.assignment).then(|| names(&member.target)),
+    }
+}
+
+/// The partitions of every topic that the members read or name; a topic that is not there has none.
+async fn subscribed(
+    admin: &Admin,
+    group: &GroupDescription,
+) -> Result<BTreeSet<TopicPartition>, ClientError> {
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    for member in &group.members {
+        names.extend(member.topics.iter().map(String::as_str));
+        names.extend(member.assignment.iter().map(|partition| &*partition.topic));
+    }
+    if names.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+    let mut partitions = BTreeSet::new();
+    for topic in admin.describe_topics(&names).await?.into_values().flatten() {
+        let name: &Arc<str> = &topic.name;
+        let each = topic.partitions.iter();
+        partitions.extend(each.map(|info| TopicPartition::new(Arc::clone(name), info.index)));
+    }
+    Ok(partitions)
 }
 
 /// The ends of partitions, topic by topic: a topic that is gone has none.
@@ -146,56 +213,4 @@ async fn ends(
         }
     }
     Ok(ends)
-}
-
-fn print(out: Output, group: &Described, members: bool) -> std::io::Result<()> {
-    let people = out.style == Style::Table;
-    let dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
-    if people {
-        out.line(&format!(
-            "group {}: {}, {} member(s), assignor {}, lag {}",
-            group.group,
-            group.state,
-            group.members.len(),
-            dash(&group.assignor),
-            group.lag
-        ))?;
-    }
-    if members {
-        let rows: Vec<Vec<String>> = group
-            .members
-            .iter()
-            .map(|m| {
-                let instance = m.instance.as_deref().unwrap_or("-").to_owned();
-                let partitions = dash(&m.partitions.join(" "));
-                vec![m.member.clone(), instance, m.client.clone(), m.host.clone(), partitions]
-            })
-            .collect();
-        return out.rows(&["member", "instance", "client", "host", "partitions"], &rows);
-    }
-    let shown = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), |n| n.to_string());
-    let text = |text: &Option<String>| text.as_deref().unwrap_or("-").to_owned();
-    let rows: Vec<Vec<String>> = group
-        .partitions
-        .iter()
-        .map(|p| {
-            let mut row = vec![
-                p.topic.clone(),
-                p.partition.to_string(),
-                shown(p.committed),
-                shown(p.end),
-                shown(p.lag),
-                text(&p.member),
-                text(&p.host),
-            ];
-            if !people {
-                row.insert(0, group.group.clone());
-            }
-            row
-        })
-        .collect();
-    if rows.is_empty() && people {
-        return out.line("nothing committed, nothing assigned");
-    }
-    out.rows(&["topic", "partition", "committed", "end", "lag", "member", "host"], &rows)
 }

@@ -1,25 +1,55 @@
 //! `millstream group list`.
 
+use clap::builder::PossibleValuesParser;
 use serde::Serialize;
 
+use super::watch::Watch;
 use crate::context::Context;
 use crate::failure::Outcome;
+use crate::output::say;
+
+/// Kafka's names of the states of classic and consumer groups.
+const STATES: [&str; 7] = [
+    "Stable",
+    "Empty",
+    "PreparingRebalance",
+    "CompletingRebalance",
+    "Assigning",
+    "Reconciling",
+    "Dead",
+];
+const TYPES: [&str; 2] = ["classic", "consumer"];
 
 /// List consumer groups
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   millstream group list
-  millstream group list --state Stable --state Empty
+  millstream group list --state stable,empty --type consumer
+  millstream group list --watch
 
 In a pipe each line has: group, state, type, protocol.")]
 pub(crate) struct Args {
-    /// Only groups in this state, such as Stable or Empty; may be repeated
-    #[arg(long = "state", value_name = "STATE")]
+    /// Only groups in these states; may be repeated
+    #[arg(
+        long = "state",
+        value_name = "STATE",
+        value_delimiter = ',',
+        ignore_case = true,
+        value_parser = PossibleValuesParser::new(STATES)
+    )]
     states: Vec<String>,
-    /// Only groups of this type, such as classic; may be repeated
-    #[arg(long = "type", value_name = "TYPE")]
+    /// Only groups of this type: `classic`, or `consumer` where the broker assigns; may be repeated
+    #[arg(
+        long = "type",
+        value_name = "TYPE",
+        value_delimiter = ',',
+        ignore_case = true,
+        value_parser = PossibleValuesParser::new(TYPES)
+    )]
     types: Vec<String>,
+    #[command(flatten)]
+    watch: Watch,
 }
 
 #[derive(Serialize)]
@@ -31,6 +61,10 @@ struct Listed {
 }
 
 pub(super) async fn run(context: &Context, args: &Args) -> Outcome {
+    args.watch.run(context, async || look(context, args).await).await
+}
+
+async fn look(context: &Context, args: &Args) -> Outcome {
     let admin = context.admin().await?;
     let groups: Vec<Listed> = admin
         .list_groups(&args.states, &args.types)
@@ -47,7 +81,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Outcome {
         return Ok(());
     }
     if groups.is_empty() {
-        crate::output::say("no groups");
+        say("no groups");
         return Ok(());
     }
     let dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };

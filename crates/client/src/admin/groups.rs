@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use millstream_base::{ErrorCode, TopicPartition};
+use millstream_base::{ErrorCode, NodeId, TopicPartition};
 use millstream_wire::Str;
+use millstream_wire::messages::consumer_group_describe as consumer_group;
 use millstream_wire::messages::delete_groups::DeleteGroupsRequest;
 use millstream_wire::messages::describe_groups::{
     DescribeGroupsRequest, DescribedGroup, DescribedGroupMember,
@@ -42,8 +43,18 @@ pub struct GroupMember {
     pub client_id: String,
     /// Where it connects from.
     pub host: String,
+    /// `client.rack`, where the group's protocol shows it.
+    pub rack: Option<String>,
+    /// How far it has followed the group, under the consumer protocol.
+    pub epoch: Option<i32>,
+    /// The topics that it names; empty when that cannot be told.
+    pub topics: BTreeSet<String>,
+    /// The expression by which it names more, under the consumer protocol.
+    pub topic_regex: Option<String>,
     /// What it reads; empty when that cannot be told.
     pub assignment: BTreeSet<TopicPartition>,
+    /// What it shall read; differs from `assignment` while partitions change hands under the consumer protocol.
+    pub target: BTreeSet<TopicPartition>,
 }
 
 /// A group in full.
@@ -55,8 +66,16 @@ pub struct GroupDescription {
     pub state: String,
     /// What its members speak with each other.
     pub protocol_type: String,
+    /// `classic`, or `consumer` where the broker assigns (KIP-848).
+    pub group_type: String,
     /// The assignor that was chosen.
     pub assignor: String,
+    /// The broker that coordinates it.
+    pub coordinator: NodeId,
+    /// The group's epoch, under the consumer protocol.
+    pub epoch: Option<i32>,
+    /// Why it was rebalanced last, where the broker tells; Kafka's do not.
+    pub rebalance_reason: Option<String>,
     /// Its members, by id.
     pub members: Vec<GroupMember>,
 }
@@ -100,27 +119,14 @@ impl Admin {
         Ok(found.into_values().collect())
     }
 
-    /// One group with its members.
+    /// One group of either protocol with its members.
     ///
     /// # Errors
     /// [`ErrorCode::GroupIdNotFound`] when there is none of that id.
     pub async fn describe_group(&self, group: &str) -> Result<GroupDescription, ClientError> {
-        let request = DescribeGroupsRequest {
-            groups: vec![group.into()],
-            include_authorized_operations: false,
-        };
-        let what = || format!("group `{group}`");
-        let mut retry = self.cluster.retry(what(), self.within);
+        let mut retry = self.cluster.retry(format!("group `{group}`"), self.within);
         loop {
-            let called = self
-                .cluster
-                .call_coordinator(group, Lane::General, None, |_| request.clone())
-                .await;
-            let read = called.and_then(|response| {
-                let described = response.groups.into_iter().next();
-                read_group(&described.ok_or_else(|| ClientError::Missing(what()))?)
-            });
-            match read {
+            match self.describe_group_once(group).await {
                 Ok(described) => return Ok(described),
                 Err(error) => {
                     self.cluster.note_coordinator_error(group, &error);
@@ -128,6 +134,36 @@ impl Admin {
                 }
             }
         }
+    }
+
+    async fn describe_group_once(&self, group: &str) -> Result<GroupDescription, ClientError> {
+        let missing = || ClientError::Missing(format!("group `{group}`"));
+        let coordinator = self.cluster.coordinator(group).await?;
+        let request = DescribeGroupsRequest {
+            groups: vec![group.into()],
+            include_authorized_operations: false,
+        };
+        let response =
+            self.cluster.call_coordinator(group, Lane::General, None, |_| request.clone()).await?;
+        let described = response.groups.into_iter().next().ok_or_else(missing)?;
+        let classic = read_group(&described, coordinator);
+        let Err(error) = &classic else { return classic };
+        if error.code() != Some(ErrorCode::GroupIdNotFound) {
+            return classic;
+        }
+        // It may speak the other protocol, if the broker knows that one.
+        let request = consumer_group::ConsumerGroupDescribeRequest {
+            group_ids: vec![group.into()],
+            include_authorized_operations: false,
+        };
+        let called =
+            self.cluster.call_coordinator(group, Lane::General, None, |_| request.clone()).await;
+        let Ok(response) = called else { return classic };
+        let described = response.groups.into_iter().next().ok_or_else(missing)?;
+        if described.error_code == ErrorCode::GroupIdNotFound.code() {
+            return classic;
+        }
+        read_consumer_group(&described, coordinator)
     }
 
     /// Deletes a group with its committed offsets. It must have no members.
@@ -206,7 +242,10 @@ fn texts(texts: &[String]) -> Vec<Str> {
     texts.iter().map(Into::into).collect()
 }
 
-fn read_group(group: &DescribedGroup) -> Result<GroupDescription, ClientError> {
+fn read_group(
+    group: &DescribedGroup,
+    coordinator: NodeId,
+) -> Result<GroupDescription, ClientError> {
     let group_id = group.group_id.to_string();
     let what = || format!("group `{group_id}`");
     let message = group.error_message.as_ref().map(Str::as_str);
@@ -226,23 +265,82 @@ fn read_group(group: &DescribedGroup) -> Result<GroupDescription, ClientError> {
     Ok(GroupDescription {
         state: group.group_state.to_string(),
         protocol_type: group.protocol_type.to_string(),
+        group_type: "classic".to_owned(),
         assignor: group.protocol_data.to_string(),
+        coordinator,
+        epoch: None,
+        rebalance_reason: message.map(str::to_owned),
         members,
         group_id,
     })
 }
 
 fn member(member: &DescribedGroupMember, protocol_type: &str) -> GroupMember {
-    let assignment = match protocol_type {
-        "consumer" => embedded::read_assignment(member.member_assignment.clone()),
-        _ => Ok(BTreeSet::new()),
-    };
+    // Other clients may write what they like: what cannot be read is shown as nothing.
+    let is_consumer = protocol_type == "consumer";
+    let assignment = is_consumer
+        .then(|| embedded::read_assignment(member.member_assignment.clone()).ok())
+        .flatten()
+        .unwrap_or_default();
+    let subscription = (is_consumer && !member.member_metadata.is_empty())
+        .then(|| embedded::read_subscription(member.member_metadata.clone(), None).ok())
+        .flatten();
+    let topics = subscription.map(|read| read.topics).unwrap_or_default();
     GroupMember {
         member_id: member.member_id.to_string(),
         instance_id: member.group_instance_id.as_ref().map(ToString::to_string),
         client_id: member.client_id.to_string(),
         host: member.client_host.to_string(),
-        // Other clients may write what they like.
-        assignment: assignment.unwrap_or_default(),
+        rack: None,
+        epoch: None,
+        topics: topics.iter().map(ToString::to_string).collect(),
+        topic_regex: None,
+        target: assignment.clone(),
+        assignment,
     }
+}
+
+fn read_consumer_group(
+    group: &consumer_group::DescribedGroup,
+    coordinator: NodeId,
+) -> Result<GroupDescription, ClientError> {
+    let message = group.error_message.as_ref().map(Str::as_str);
+    ClientError::check_with(group.error_code, message, || format!("group `{}`", group.group_id))?;
+    let mut members: Vec<GroupMember> = group.members.iter().map(consumer_member).collect();
+    members.sort_by(|a, b| a.member_id.cmp(&b.member_id));
+    Ok(GroupDescription {
+        group_id: group.group_id.to_string(),
+        state: group.group_state.to_string(),
+        protocol_type: "consumer".to_owned(),
+        group_type: "consumer".to_owned(),
+        assignor: group.assignor_name.to_string(),
+        coordinator,
+        epoch: Some(group.group_epoch),
+        rebalance_reason: message.map(str::to_owned),
+        members,
+    })
+}
+
+fn consumer_member(member: &consumer_group::Member) -> GroupMember {
+    let text = |text: &Option<Str>| text.as_ref().map(ToString::to_string);
+    GroupMember {
+        member_id: member.member_id.to_string(),
+        instance_id: text(&member.instance_id),
+        client_id: member.client_id.to_string(),
+        host: member.client_host.to_string(),
+        rack: text(&member.rack_id),
+        epoch: Some(member.member_epoch),
+        topics: member.subscribed_topic_names.iter().map(ToString::to_string).collect(),
+        topic_regex: text(&member.subscribed_topic_regex).filter(|regex| !regex.is_empty()),
+        assignment: partitions(&member.assignment),
+        target: partitions(&member.target_assignment),
+    }
+}
+
+fn partitions(assignment: &consumer_group::Assignment) -> BTreeSet<TopicPartition> {
+    let each = assignment.topic_partitions.iter().flat_map(|topic| {
+        let name = std::sync::Arc::<str>::from(&topic.topic_name);
+        topic.partitions.iter().map(move |&index| TopicPartition::new(name.clone(), index))
+    });
+    each.collect()
 }

@@ -37,7 +37,7 @@ pub(super) fn write_subscription(subscription: &Subscription) -> Result<Bytes, E
 }
 
 /// What another member told.
-pub(super) fn read_subscription(
+pub(crate) fn read_subscription(
     bytes: Bytes,
     instance_id: Option<String>,
 ) -> Result<Subscription, DecodeError> {

@@ -3,12 +3,12 @@
 use millstream_testkit::{BrokerOptions, BrokerProcess, run_cli};
 
 /// A broker and a way to write transcripts.
-struct Session {
-    broker: BrokerProcess,
+pub(crate) struct Session {
+    pub(crate) broker: BrokerProcess,
 }
 
 impl Session {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         // Groups come together at once: nobody else joins here.
         let options = BrokerOptions::default().set("group.initial.rebalance.delay.ms", "0");
         Self { broker: BrokerProcess::start_with(options).unwrap() }
@@ -16,7 +16,7 @@ impl Session {
 
     /// Runs `command` (words between blanks) and compares standard output, or with `!CODE ` in front of the
     /// expectation the exit code and standard error.
-    fn check(&self, command: &str, stdin: &str, expected: &str) {
+    pub(crate) fn check(&self, command: &str, stdin: &str, expected: &str) {
         let output = self.broker.cli(command.split(' '), stdin.as_bytes()).unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (out, err) = (text(&output.stdout), text(&output.stderr));

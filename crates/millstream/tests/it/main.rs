@@ -6,6 +6,7 @@
 mod cli;
 mod consumer;
 mod group;
+mod group_cli;
 mod producer;
 mod serve;
 
