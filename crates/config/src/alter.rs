@@ -2,6 +2,7 @@
 
 use crate::broker::{BrokerConfig, not_yet, unknown};
 use crate::error::ConfigError;
+use crate::group::ConsumerGroupConfig;
 use crate::layers::Overrides;
 use crate::setting::{Scope, Setting, Status, Type, Update};
 use crate::settings::find;
@@ -243,7 +244,8 @@ impl BrokerConfig {
             ChangeTarget::Topic => TopicConfig::resolve_lenient(after, self).0.check(),
             ChangeTarget::BrokerDefault => self.contradiction(after, &self.layers().node),
             ChangeTarget::Broker => self.contradiction(&self.layers().cluster, after),
-            ChangeTarget::Group | ChangeTarget::ClientMetrics => Ok(()),
+            ChangeTarget::Group => ConsumerGroupConfig::check(after, self),
+            ChangeTarget::ClientMetrics => Ok(()),
         };
         outcome.map_err(|error| target.error(error))
     }

@@ -127,8 +127,9 @@ impl TopicConfig {
     ) -> (Self, Vec<ConfigError>) {
         let mut config = broker.topic_defaults;
         let mut errors = Vec::new();
-        let judged =
-            overrides.iter().map(|(name, text)| (name, text, ChangeTarget::Topic.judge(name, text)));
+        let judged = overrides
+            .iter()
+            .map(|(name, text)| (name, text, ChangeTarget::Topic.judge(name, text)));
         let mut internal_segment_bytes = Value::Null;
         for (name, text, judged) in judged {
             match judged {

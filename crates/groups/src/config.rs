@@ -1,6 +1,9 @@
 //! The settings that a shard needs, under Kafka's names.
 //!
-//! Key type: [`GroupConfig`]. The host fills it from the broker's configuration; the defaults here are Kafka's.
+//! Key types: [`GroupConfig`], which the host fills from the broker's configuration, and [`GroupTimes`], what one consumer
+//! group may set for itself. The defaults here are Kafka's.
+
+use crate::consumer::Topics;
 
 /// Broker settings of the group coordinator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +22,10 @@ pub struct GroupConfig {
     pub consumer_session_timeout_ms: i32,
     /// `group.consumer.heartbeat.interval.ms`
     pub consumer_heartbeat_interval_ms: i32,
+    /// `group.consumer.assignment.interval.ms`
+    pub consumer_assignment_interval_ms: i32,
+    /// `group.consumer.regex.refresh.interval.ms`
+    pub consumer_regex_refresh_interval_ms: i32,
     /// `group.consumer.assignors`: those that members may ask for, the default first.
     pub consumer_assignors: Vec<String>,
     /// `group.consumer.migration.policy`: classic groups may become consumer groups.
@@ -33,6 +40,17 @@ pub struct GroupConfig {
     pub offsets_retention_check_interval_ms: i64,
 }
 
+/// How long things take in one consumer group, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupTimes {
+    /// `consumer.session.timeout.ms`: how long a member may be silent.
+    pub session_timeout_ms: i32,
+    /// `consumer.heartbeat.interval.ms`: how often a member is to be heard of.
+    pub heartbeat_interval_ms: i32,
+    /// `consumer.assignment.interval.ms`: the least time between two target assignments.
+    pub assignment_interval_ms: i32,
+}
+
 impl Default for GroupConfig {
     fn default() -> Self {
         Self {
@@ -43,6 +61,8 @@ impl Default for GroupConfig {
             consumer_max_size: i32::MAX as usize,
             consumer_session_timeout_ms: 45_000,
             consumer_heartbeat_interval_ms: 5_000,
+            consumer_assignment_interval_ms: 1_000,
+            consumer_regex_refresh_interval_ms: 600_000,
             consumer_assignors: vec!["uniform".to_owned(), "range".to_owned()],
             may_upgrade: true,
             may_downgrade: true,
@@ -57,6 +77,15 @@ impl GroupConfig {
     /// The assignor of groups whose members ask for none.
     pub(crate) fn default_assignor(&self) -> &str {
         self.consumer_assignors.first().map_or("uniform", String::as_str)
+    }
+
+    /// The times of a consumer group: its own where it has any.
+    pub(crate) fn times(&self, topics: &dyn Topics, group_id: &str) -> GroupTimes {
+        topics.own_times(group_id).unwrap_or(GroupTimes {
+            session_timeout_ms: self.consumer_session_timeout_ms,
+            heartbeat_interval_ms: self.consumer_heartbeat_interval_ms,
+            assignment_interval_ms: self.consumer_assignment_interval_ms,
+        })
     }
 }
 

@@ -83,6 +83,8 @@ pub(crate) enum After {
         group_id: Arc<str>,
         /// Their version.
         topics: i64,
+        /// All expressions were evaluated anew.
+        regexes: bool,
         /// Why the group rebalances, if it does.
         reason: Option<Arc<str>>,
     },

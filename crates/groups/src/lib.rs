@@ -36,7 +36,7 @@ pub use admin::{
     ListedGroup,
 };
 pub use codec::{DecodeRecordError, EncodeRecordError};
-pub use config::GroupConfig;
+pub use config::{GroupConfig, GroupTimes};
 pub use consumer::{
     Assignment, ClassicMetadata, ConsumerHeartbeat, ConsumerHeartbeatReply, EpochAssignment,
     GroupError, MemberState, ResolvedRegex, TopicView, Topics,

@@ -119,9 +119,12 @@ impl Shard {
                     None => group.cancel_rebalance(&member_id, timers),
                 }
             }
-            After::Seen { group_id, topics, reason } => {
+            After::Seen { group_id, topics, regexes, reason } => {
                 if let Some(Group::Consumer(group)) = self.groups.get_mut(&group_id) {
                     group.soft.seen_topics = Some(topics);
+                    if regexes || group.soft.regexes_seen_ms.is_none() {
+                        group.soft.regexes_seen_ms = Some(now.mono_ms);
+                    }
                     if reason.is_some() {
                         group.soft.rebalance_reason = reason;
                     }

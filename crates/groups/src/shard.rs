@@ -121,7 +121,10 @@ impl Shard {
         for group in self.groups.values_mut() {
             match group {
                 Group::Classic(group) => group.start_timers(&mut cx),
-                Group::Consumer(group) => group.start_timers(&mut cx),
+                Group::Consumer(group) => {
+                    let times = self.config.times(&*self.topics, &group.id);
+                    group.start_timers(times.session_timeout_ms, &mut cx);
+                }
             }
         }
         cx.finish(())
@@ -391,7 +394,7 @@ impl Shard {
         group: &ConsumerGroup,
         request: &ConsumerHeartbeat,
     ) -> Decided<Result<ConsumerHeartbeatReply, GroupError>> {
-        let mut left = group.leave(now, request, &*self.topics);
+        let mut left = group.leave(now, request, &*self.topics, &self.config);
         if request.member_epoch == LEAVE_EPOCH && left.reply.is_ok() {
             let ids = [Arc::clone(&request.member_id)];
             let gone = group.fence_or_downgrade(now, &ids, &*self.topics, &self.config, "left");

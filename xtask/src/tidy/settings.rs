@@ -12,6 +12,7 @@ use millstream_config::{Scope, Setting, Status};
 const VIEWS: &str = "crates/config/src/broker/views.rs";
 const TOPIC: &str = "crates/config/src/topic.rs";
 const BROKER: &str = "crates/config/src/broker/";
+const GROUP: &str = "crates/config/src/group.rs";
 
 /// Settings whose only value that works is enforced when they are judged.
 const ENFORCED: &[&str] =
@@ -27,6 +28,7 @@ pub(super) fn check(tree: &Tree, report: &mut Report) {
         let read = match setting.scope {
             Scope::Broker => is_broker_setting_read(tree, &readers, &by_config, setting.name),
             Scope::Topic => is_topic_field_read(&readers, setting.name),
+            Scope::Group => is_group_field_read(&readers, setting.name),
             _ => false,
         };
         if !read {
@@ -74,11 +76,13 @@ fn readers(tree: &Tree) -> String {
         .collect()
 }
 
-/// What `config` reads on its own account: listeners and directories. A check that reads a setting does not make it act.
+/// What `config` reads on its own account: listeners, directories and the bounds of groups. A check that reads a setting does not make it act.
 fn by_config(tree: &Tree) -> String {
     tree.files
         .iter()
-        .filter(|file| file.path.starts_with(BROKER) && !is_test(&file.path))
+        .filter(|file| {
+            (file.path.starts_with(BROKER) || file.path == GROUP) && !is_test(&file.path)
+        })
         .filter(|file| !file.path.ends_with("/views.rs") && !file.path.ends_with("/checks.rs"))
         .map(|file| file.text.as_str())
         .collect()
@@ -107,6 +111,11 @@ fn is_topic_field_read(code: &str, name: &str) -> bool {
         "internal.segment.bytes" => is_read(code, "segment_bytes"),
         _ => is_read(code, &name.replace('.', "_")),
     }
+}
+
+/// Fields of a group's configuration are called like their settings, less the kind of group.
+fn is_group_field_read(code: &str, name: &str) -> bool {
+    name.split_once('.').is_some_and(|(_, field)| is_read(code, &field.replace('.', "_")))
 }
 
 /// Where the row of a setting stands.

@@ -9,7 +9,7 @@ use super::GroupCoordinator;
 use crate::replica::{Lookup, Replicas};
 use crate::topic_rules::OFFSETS_TOPIC;
 
-/// Tells the coordinator of every commit. Must be told after the replicas.
+/// Tells the coordinator of every commit. Must be told after the replicas and the broker's settings.
 pub(crate) struct FollowMetadata {
     coordinator: Arc<GroupCoordinator>,
     replicas: Arc<Replicas>,
@@ -48,9 +48,12 @@ impl ImageListener for FollowMetadata {
         let topics_changed = !delta.partitions.is_empty()
             || !delta.topics_created.is_empty()
             || !delta.topics_deleted.is_empty();
-        let settings_changed =
-            delta.configs.iter().any(|it| it.resource_type == ConfigResourceType::Group);
-        if topics_changed || settings_changed {
+        let are_set = |kind| delta.configs.iter().any(|it| it.resource_type == kind);
+        let broker_changed = are_set(ConfigResourceType::Broker);
+        if broker_changed {
+            self.coordinator.set_config();
+        }
+        if topics_changed || broker_changed || are_set(ConfigResourceType::Group) {
             self.coordinator.set_topics(image);
         }
         // A topic that was made anew under its old name starts without offsets.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use millstream_base::{ErrorCode, NodeId, PartitionIndex, ProducerEpoch, ProducerId};
-use millstream_config::{BrokerConfig, Value};
+use millstream_config::BrokerConfig;
 use millstream_env::clock::Clock;
 use millstream_env::random::Random;
 use millstream_env::task;
@@ -175,14 +175,18 @@ impl GroupCoordinator {
     fn activate(&self, hosted: &HostedShard, mut shard: Shard) {
         shard.set_topics(self.topics.load_full());
         hosted.activate(self.now(), shard);
-        // Topics may have changed between the two lines above.
-        let _ = hosted.touch(|shard| shard.set_topics(self.topics.load_full()));
+        // Topics and settings may have changed since the shard was made.
+        let config = self.group_config();
+        let _ = hosted.touch(|shard| {
+            shard.set_topics(self.topics.load_full());
+            shard.set_config(config);
+        });
     }
 
     /// Topics have come, gone or changed: consumer groups act on it at their members' next heartbeats.
     pub(crate) fn set_topics(&self, image: &Arc<ClusterImage>) {
         let number = self.topics.load().number() + 1;
-        let topics = ImageTopics::new(Arc::clone(image), number);
+        let topics = ImageTopics::new(Arc::clone(image), self.config.load_full(), number);
         self.topics.store(Arc::clone(&topics));
         for shard in self.shards() {
             // A shard that loads takes the newest when it is done.
@@ -190,12 +194,19 @@ impl GroupCoordinator {
         }
     }
 
-    /// Session timeout and heartbeat interval of a consumer group that has its own.
-    pub(crate) fn consumer_times(&self, group_id: &str) -> (Option<i32>, Option<i32>) {
-        let topics = self.topics.load();
-        let settings = topics.group_settings(group_id);
-        let number = |name: &str| settings.get(name).and_then(|text| text.parse().ok());
-        (number("consumer.session.timeout.ms"), number("consumer.heartbeat.interval.ms"))
+    /// The broker's settings have changed: shards take those that count for them.
+    pub(crate) fn set_config(&self) {
+        let config = self.group_config();
+        for shard in self.shards() {
+            // A shard that loads takes the newest when it is done.
+            let _ = shard.touch(|shard| shard.set_config(config.clone()));
+        }
+    }
+
+    /// Whether `group.coordinator.rebalance.protocols` has the protocol of KIP-848.
+    pub(crate) fn speaks_consumer_protocol(&self) -> bool {
+        let config = self.config.load();
+        config.groups.rebalance_protocols.iter().any(|protocol| protocol == "consumer")
     }
 
     fn commit_timeout(&self) -> Duration {
@@ -208,29 +219,19 @@ impl GroupCoordinator {
         let config = self.config.load();
         let groups = &config.groups;
         let size = |value: i32| usize::try_from(value).unwrap_or_default();
-        let defaults = GroupConfig::default();
-        let number = |name: &str, default: i32| match config.value(name) {
-            Some(Value::Number(number)) => i32::try_from(number).unwrap_or(default),
-            _ => default,
+        let migrates = |way: &str| {
+            let policy = &groups.consumer_migration_policy;
+            policy.eq_ignore_ascii_case("bidirectional") || policy.eq_ignore_ascii_case(way)
         };
-        let policy = match config.value("group.consumer.migration.policy") {
-            Some(Value::Text(policy)) => policy.to_ascii_lowercase(),
-            _ => "bidirectional".to_owned(),
-        };
-        let assignors = match config.value("group.consumer.assignors") {
-            Some(Value::List(names)) => names,
-            _ => Vec::new(),
-        };
-        // Only our own assignors exist; a list without any of them leaves the defaults.
-        let known = assignors.into_iter().filter(|name| defaults.consumer_assignors.contains(name));
-        let known: Vec<String> = known.collect();
         GroupConfig {
-            consumer_max_size: size(number("group.consumer.max.size", i32::MAX)),
-            consumer_session_timeout_ms: number("group.consumer.session.timeout.ms", 45_000),
-            consumer_heartbeat_interval_ms: number("group.consumer.heartbeat.interval.ms", 5_000),
-            consumer_assignors: if known.is_empty() { defaults.consumer_assignors } else { known },
-            may_upgrade: matches!(&*policy, "bidirectional" | "upgrade"),
-            may_downgrade: matches!(&*policy, "bidirectional" | "downgrade"),
+            consumer_max_size: size(groups.consumer_max_size),
+            consumer_session_timeout_ms: groups.consumer_session_timeout_ms,
+            consumer_heartbeat_interval_ms: groups.consumer_heartbeat_interval_ms,
+            consumer_assignment_interval_ms: groups.consumer_assignment_interval_ms,
+            consumer_regex_refresh_interval_ms: groups.consumer_regex_refresh_interval_ms,
+            consumer_assignors: assignors(&groups.consumer_assignors),
+            may_upgrade: migrates("upgrade"),
+            may_downgrade: migrates("downgrade"),
             min_session_timeout_ms: groups.min_session_timeout_ms,
             max_session_timeout_ms: groups.max_session_timeout_ms,
             initial_rebalance_delay_ms: groups.initial_rebalance_delay_ms,
@@ -408,6 +409,19 @@ impl GroupCoordinator {
         self.sleeps_until_ms.store(next, Ordering::SeqCst);
         next
     }
+}
+
+/// The names by which members ask for assignors: Kafka's classes have the same two.
+pub(super) fn assignors(configured: &[String]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for configured in configured {
+        let class = configured.rsplit('.').next().unwrap_or(configured);
+        let name = class.strip_suffix("Assignor").unwrap_or(class).to_ascii_lowercase();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 /// The one task that drives the timers of all groups.

@@ -1,5 +1,6 @@
 //! Tests of the coordinator's host.
 
+use super::host::assignors;
 use super::partition_of;
 
 #[test]
@@ -12,4 +13,11 @@ fn groups_lie_where_kafka_puts_them() {
     assert_eq!(partition_of("polygenelubricants", 50), 0);
     assert_eq!(partition_of("", 50), 0);
     assert_eq!(partition_of("anything", 0), 0);
+}
+
+#[test]
+fn assignors_are_named_as_members_ask_for_them() {
+    let class = "org.apache.kafka.coordinator.group.assignor.RangeAssignor";
+    let names = [class.to_owned(), "uniform".to_owned(), "range".to_owned()];
+    assert_eq!(assignors(&names), ["range", "uniform"]);
 }

@@ -1,31 +1,31 @@
-//! The cluster's topics as the `groups` crate asks for them.
+//! The cluster's topics, and the settings of groups, as the `groups` crate asks for them.
 
 use std::sync::Arc;
 
 use millstream_base::{PartitionIndex, Uuid};
-use millstream_config::Overrides;
-use millstream_groups::{TopicView, Topics};
+use millstream_config::{BrokerConfig, ConsumerGroupConfig};
+use millstream_groups::{GroupTimes, TopicView, Topics};
 use millstream_metadata::{ClusterImage, ConfigResource, ConfigResourceType, Topic};
 
-/// One cluster image, numbered.
+/// One cluster image, numbered, with the broker's settings beneath those of groups.
 #[derive(Debug, Default)]
 pub(super) struct ImageTopics {
     image: Arc<ClusterImage>,
+    config: Arc<BrokerConfig>,
     version: i64,
 }
 
 impl ImageTopics {
-    pub(super) fn new(image: Arc<ClusterImage>, version: i64) -> Arc<Self> {
-        Arc::new(Self { image, version })
+    pub(super) fn new(
+        image: Arc<ClusterImage>,
+        config: Arc<BrokerConfig>,
+        version: i64,
+    ) -> Arc<Self> {
+        Arc::new(Self { image, config, version })
     }
 
     pub(super) const fn number(&self) -> i64 {
         self.version
-    }
-
-    /// What is set for one group.
-    pub(super) fn group_settings(&self, group_id: &str) -> Arc<Overrides> {
-        self.image.configs.of(&ConfigResource::new(ConfigResourceType::Group, group_id))
     }
 }
 
@@ -54,6 +54,21 @@ impl Topics for ImageTopics {
         for topic in self.image.topics.iter().filter(|topic| !topic.is_internal()) {
             visit(&topic.name);
         }
+    }
+
+    fn own_times(&self, group_id: &str) -> Option<GroupTimes> {
+        let resource = ConfigResource::new(ConfigResourceType::Group, group_id);
+        let own = self.image.configs.of(&resource);
+        if own.is_empty() {
+            return None;
+        }
+        // What cannot be used was stored by a broker of another version; `DescribeConfigs` shows it.
+        let (config, _) = ConsumerGroupConfig::resolve_lenient(&own, &self.config);
+        Some(GroupTimes {
+            session_timeout_ms: config.session_timeout_ms,
+            heartbeat_interval_ms: config.heartbeat_interval_ms,
+            assignment_interval_ms: config.assignment_interval_ms,
+        })
     }
 
     fn racks(&self, id: Uuid, partition: i32) -> Vec<Arc<str>> {

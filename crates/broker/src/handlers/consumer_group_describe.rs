@@ -37,10 +37,13 @@ pub(crate) fn handle(
 }
 
 fn describe(context: &RequestContext, image: &ClusterImage, group_id: Str) -> DescribedGroup {
+    let groups = context.broker.groups();
+    if !groups.speaks_consumer_protocol() {
+        return refused(group_id, ErrorCode::UnsupportedVersion, None);
+    }
     if !context.allows(Operation::Describe, Resource::Group(&group_id)) {
         return refused(group_id, ErrorCode::GroupAuthorizationFailed, None);
     }
-    let groups = context.broker.groups();
     match groups.read(&group_id, |shard| shard.describe_consumer_group(&group_id)) {
         Ok(Some(group)) => answer(image, group_id, group),
         Ok(None) => {

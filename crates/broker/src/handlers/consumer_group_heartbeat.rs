@@ -48,6 +48,10 @@ fn beat(
     context: &RequestContext,
     request: &ConsumerGroupHeartbeatRequest,
 ) -> Result<Written<Heard>, ErrorCode> {
+    let groups = context.broker.groups();
+    if !groups.speaks_consumer_protocol() {
+        return Err(ErrorCode::UnsupportedVersion);
+    }
     if !context.allows(Operation::Read, Resource::Group(&request.group_id)) {
         return Err(ErrorCode::GroupAuthorizationFailed);
     }
@@ -55,8 +59,6 @@ fn beat(
     if !request.subscribed_topic_names.iter().flatten().all(may_see) {
         return Err(ErrorCode::TopicAuthorizationFailed);
     }
-    let groups = context.broker.groups();
-    let (session_timeout_ms, heartbeat_interval_ms) = groups.consumer_times(&request.group_id);
     let topics = request.subscribed_topic_names.as_ref();
     let asked = ConsumerHeartbeat {
         group_id: own(&request.group_id),
@@ -75,8 +77,6 @@ fn beat(
             owned.iter().map(topic).collect()
         }),
         client: client_info(context),
-        session_timeout_ms,
-        heartbeat_interval_ms,
         needs_member_id: context.version >= 1,
         random: groups.random(),
     };

@@ -416,7 +416,9 @@ fn heartbeat(
 
 #[test]
 fn the_consumer_protocol_hands_partitions_over_one_by_one() {
-    let broker = broker();
+    // Each change is followed at once, so that the steps can be told apart.
+    let at_once = ("group.consumer.assignment.interval.ms", "0");
+    let broker = TestBroker::with(&[SETTINGS, &[at_once]].concat());
     let mut client = broker.connect();
     let topic = client.create_topic("t", 2, &[]);
     find(&mut client, 3, "c");

@@ -3,7 +3,10 @@
 use millstream_base::ErrorCode as E;
 use millstream_wire::Str;
 use millstream_wire::messages::alter_configs::{self, AlterConfigsRequest};
+use millstream_wire::messages::consumer_group_describe::ConsumerGroupDescribeRequest;
+use millstream_wire::messages::consumer_group_heartbeat::*;
 use millstream_wire::messages::describe_configs::*;
+use millstream_wire::messages::find_coordinator::FindCoordinatorRequest;
 use millstream_wire::messages::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
@@ -239,6 +242,76 @@ fn config_resources_are_listed() {
     assert_eq!(list(1, &[TOPIC]), (E::None, vec![TOPIC]));
     assert_eq!(list(1, &[BROKER, TOPIC, BROKER]), (E::None, vec![TOPIC, BROKER]));
     assert_eq!(list(1, &[1]).0, E::UnsupportedVersion);
-    let groups = if set == E::None { vec![GROUP] } else { vec![] };
-    assert_eq!(list(1, &[GROUP]), (E::None, groups), "{message:?}");
+    assert_eq!(set, E::None, "{message:?}");
+    assert_eq!(list(1, &[GROUP]), (E::None, vec![GROUP]));
+}
+
+/// Joins a consumer group, as soon as its coordinator is loaded.
+fn join(client: &mut Client, group: &str, member: &str) -> ConsumerGroupHeartbeatResponse {
+    let find = FindCoordinatorRequest {
+        coordinator_keys: vec![group.into()],
+        ..FindCoordinatorRequest::default()
+    };
+    client.call(4, &find);
+    let request = ConsumerGroupHeartbeatRequest {
+        group_id: group.into(),
+        member_id: member.into(),
+        rebalance_timeout_ms: 10_000,
+        subscribed_topic_names: Some(vec!["t".into()]),
+        topic_partitions: Some(Vec::new()),
+        ..Default::default()
+    };
+    for _ in 0..1000 {
+        let response = client.call(1, &request);
+        if code(response.error_code) != E::CoordinatorLoadInProgress {
+            return response;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("the coordinator does not load");
+}
+
+#[test]
+fn settings_of_consumer_groups_act() {
+    let broker = TestBroker::with(&[
+        ("offsets.topic.num.partitions", "1"),
+        ("group.consumer.heartbeat.interval.ms", "6000"),
+        ("group.consumer.max.heartbeat.interval.ms", "9000"),
+        ("group.consumer.max.size", "2"),
+    ]);
+    let mut client = broker.connect();
+    client.create_topic("t", 2, &[]);
+    let joined = join(&mut client, "g", "a");
+    assert_eq!((code(joined.error_code), joined.heartbeat_interval_ms), (E::None, 6000));
+    let mut set = |name: &str, value: &str| {
+        alter(&mut client, GROUP, "g", vec![edit(name, 0, Some(value))]).0
+    };
+    assert_eq!(set("consumer.heartbeat.interval.ms", "9001"), E::InvalidConfig);
+    assert_eq!(set("consumer.session.timeout.ms", "44999"), E::InvalidConfig);
+    assert_eq!(set("consumer.heartbeat.interval.ms", "7000"), E::None);
+    assert_eq!(join(&mut client, "g", "a").heartbeat_interval_ms, 7000);
+    assert_eq!(join(&mut client, "other", "a").heartbeat_interval_ms, 6000);
+
+    // The second member's share is worked out with what else comes within the interval.
+    let late = join(&mut client, "g", "b");
+    assert_eq!((code(late.error_code), late.member_epoch), (E::None, 1));
+    assert_eq!(late.assignment.unwrap().topic_partitions, []);
+    assert_eq!(code(join(&mut client, "g", "c").error_code), E::GroupMaxSizeReached);
+    let at_once = vec![edit("group.consumer.assignment.interval.ms", 0, Some("0"))];
+    assert_eq!(alter(&mut client, BROKER, "", at_once).0, E::None);
+    assert_eq!(join(&mut client, "other", "b").member_epoch, 2);
+}
+
+#[test]
+fn a_protocol_that_is_left_out_is_not_spoken() {
+    let broker = TestBroker::with(&[
+        ("offsets.topic.num.partitions", "1"),
+        ("group.coordinator.rebalance.protocols", "classic"),
+    ]);
+    let mut client = broker.connect();
+    assert_eq!(code(join(&mut client, "g", "a").error_code), E::UnsupportedVersion);
+    let request =
+        ConsumerGroupDescribeRequest { group_ids: vec!["g".into()], ..Default::default() };
+    let described = client.call(1, &request);
+    assert_eq!(code(described.groups[0].error_code), E::UnsupportedVersion);
 }

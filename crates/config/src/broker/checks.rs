@@ -7,8 +7,19 @@ use crate::settings::parts;
 
 /// Appends all that is wrong with `config`.
 pub(super) fn check(config: &BrokerConfig, errors: &mut Vec<ConfigError>) {
-    let checks =
-        [node_id, roles, voters, log_dirs, session_timeouts, connections, queued, retention];
+    let checks = [
+        node_id,
+        roles,
+        voters,
+        log_dirs,
+        session_timeouts,
+        group_protocols,
+        consumer_bounds,
+        consumer_heartbeat,
+        connections,
+        queued,
+        retention,
+    ];
     errors.extend(checks.iter().filter_map(|check| check(config).err()));
     errors.extend(config.topic_defaults.check().err());
 }
@@ -99,6 +110,71 @@ fn session_timeouts(config: &BrokerConfig) -> Result<(), ConfigError> {
     conflict(format!(
         "`group.min.session.timeout.ms={}` is above `group.max.session.timeout.ms={}`: lower the one or raise the other",
         groups.min_session_timeout_ms, groups.max_session_timeout_ms
+    ))
+}
+
+/// Kafka does not let go of the classic protocol either.
+fn group_protocols(config: &BrokerConfig) -> Result<(), ConfigError> {
+    let protocols = &config.groups.rebalance_protocols;
+    if protocols.iter().any(|protocol| protocol == "classic") {
+        return Ok(());
+    }
+    conflict(format!(
+        "`group.coordinator.rebalance.protocols={}` leaves out classic, which cannot be switched off: add it",
+        protocols.join(",")
+    ))
+}
+
+/// What consumer groups get that set nothing of their own lies within what they may set.
+fn consumer_bounds(config: &BrokerConfig) -> Result<(), ConfigError> {
+    let groups = &config.groups;
+    let bounded = [
+        (
+            "session.timeout.ms",
+            groups.consumer_min_session_timeout_ms,
+            groups.consumer_session_timeout_ms,
+            groups.consumer_max_session_timeout_ms,
+        ),
+        (
+            "heartbeat.interval.ms",
+            groups.consumer_min_heartbeat_interval_ms,
+            groups.consumer_heartbeat_interval_ms,
+            groups.consumer_max_heartbeat_interval_ms,
+        ),
+        (
+            "assignment.interval.ms",
+            groups.consumer_min_assignment_interval_ms,
+            groups.consumer_assignment_interval_ms,
+            groups.consumer_max_assignment_interval_ms,
+        ),
+    ];
+    for (name, min, value, max) in bounded {
+        let (low, own, high) = (
+            format!("`group.consumer.min.{name}={min}`"),
+            format!("`group.consumer.{name}={value}`"),
+            format!("`group.consumer.max.{name}={max}`"),
+        );
+        let (above, below) = match () {
+            () if min > max => (low, high),
+            () if min > value => (low, own),
+            () if value > max => (own, high),
+            () => continue,
+        };
+        return conflict(format!("{above} is above {below}: lower the one or raise the other"));
+    }
+    Ok(())
+}
+
+/// A member must have the chance to be heard of before its session ends.
+fn consumer_heartbeat(config: &BrokerConfig) -> Result<(), ConfigError> {
+    let groups = &config.groups;
+    let (interval, session) =
+        (groups.consumer_heartbeat_interval_ms, groups.consumer_session_timeout_ms);
+    if interval < session {
+        return Ok(());
+    }
+    conflict(format!(
+        "`group.consumer.heartbeat.interval.ms={interval}` is not below `group.consumer.session.timeout.ms={session}`: lower the one or raise the other"
     ))
 }
 

@@ -26,6 +26,8 @@ pub enum NoticeKind {
     NoMeaning,
     /// It fine-tunes a part that does not exist yet.
     Idle(&'static str),
+    /// It acts, but for one member of its list: the member, and the part that does not exist yet.
+    IdleMember(&'static str, &'static str),
     /// Kafka itself dropped it; with what to know about that.
     Retired(&'static str),
 }
@@ -36,6 +38,9 @@ impl fmt::Display for Notice {
             NoticeKind::NoMeaning => write!(f, "{}: has no meaning here", self.name),
             NoticeKind::Idle(part) => {
                 write!(f, "{}: unused, Millstream has no {part} yet", self.name)
+            }
+            NoticeKind::IdleMember(member, part) => {
+                write!(f, "{}: `{member}` is unused, Millstream has no {part} yet", self.name)
             }
             NoticeKind::Retired(advice) => write!(f, "{}: {advice}", self.name),
         }
@@ -73,7 +78,9 @@ fn judge_one(name: &str, text: &str, loaded: &mut Loaded) -> Result<(), ConfigEr
             Status::NotYet(part) if value != Value::default_of(setting) => {
                 return Err(not_yet(setting, text, part));
             }
-            Status::Acts | Status::ActsAtStart | Status::NotYet(_) => {}
+            Status::Acts | Status::ActsAtStart | Status::NotYet(_) => {
+                idle_members(name, &value).for_each(notice);
+            }
         }
         loaded.values.insert(name.to_owned(), text.trim().to_owned());
         return Ok(());
@@ -89,6 +96,18 @@ fn judge_one(name: &str, text: &str, loaded: &mut Loaded) -> Result<(), ConfigEr
         }
         None => Err(unknown(Scope::Broker, name)),
     }
+}
+
+/// Members of a list that act on nothing where the others do.
+fn idle_members(name: &str, value: &Value) -> impl Iterator<Item = NoticeKind> {
+    const PROTOCOLS: &str = "group.coordinator.rebalance.protocols";
+    let idle = [("share", parts::SHARE), ("streams", parts::STREAMS)];
+    let listed = move |member: &str| match value {
+        Value::List(members) => name == PROTOCOLS && members.iter().any(|it| it == member),
+        _ => false,
+    };
+    let named = idle.into_iter().filter(move |(member, _)| listed(member));
+    named.map(|(member, part)| NoticeKind::IdleMember(member, part))
 }
 
 /// Families of names that are not in the table one by one.

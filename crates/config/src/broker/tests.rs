@@ -179,7 +179,8 @@ fn protocols_that_are_listed_and_not_spoken_are_noticed() {
 #[test]
 fn a_consumer_group_sets_its_own_within_the_brokers_bounds() {
     let broker = load("group.consumer.heartbeat.interval.ms=6000").unwrap();
-    let of = |pairs: &[(&str, &str)]| ConsumerGroupConfig::resolve_lenient(&overrides(pairs), &broker);
+    let of =
+        |pairs: &[(&str, &str)]| ConsumerGroupConfig::resolve_lenient(&overrides(pairs), &broker);
     let (config, errors) = of(&[]);
     assert_eq!((config.session_timeout_ms, config.heartbeat_interval_ms), (45_000, 6000));
     assert_eq!((config.assignment_interval_ms, errors.len()), (1000, 0));
@@ -420,7 +421,8 @@ fn a_topic_is_refused_what_cannot_act() {
     let (config, errors) = TopicConfig::resolve_lenient(&stored, &broker);
     assert_eq!((config.retention_ms, errors.len()), (5, 2));
     // As Kafka 4.0 stored it.
-    let (config, errors) = TopicConfig::resolve_lenient(&overrides(&[("segment.bytes", "65536")]), &broker);
+    let (config, errors) =
+        TopicConfig::resolve_lenient(&overrides(&[("segment.bytes", "65536")]), &broker);
     assert_eq!((config.segment_bytes, errors.len()), (65_536, 0));
 }
 

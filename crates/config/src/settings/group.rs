@@ -6,13 +6,13 @@ use crate::settings::{parts, same, settings};
 settings! {
     ROWS: Group, "Settings of single groups";
 
-    Int "consumer.assignment.interval.ms" = "1000", Valid::AtLeast(0), Medium, Resource, Status::NotYet(parts::CONSUMER_PROTOCOL),
+    Int "consumer.assignment.interval.ms" = "1000", Valid::AtLeast(0), Medium, Resource, Status::Acts,
         "Least time between two assignments." <- [same("group.consumer.assignment.interval.ms")];
     Boolean "consumer.assignor.offload.enable" = "true", Valid::Any, Medium, Resource, Status::NoMeaning,
         "Assignments are computed on threads of their own." <- [same("group.consumer.assignor.offload.enable")];
-    Int "consumer.heartbeat.interval.ms" = "5000", Valid::AtLeast(1), Medium, Resource, Status::NotYet(parts::CONSUMER_PROTOCOL),
+    Int "consumer.heartbeat.interval.ms" = "5000", Valid::AtLeast(1), Medium, Resource, Status::Acts,
         "How often a member sends a heartbeat." <- [same("group.consumer.heartbeat.interval.ms")];
-    Int "consumer.session.timeout.ms" = "45000", Valid::AtLeast(1), Medium, Resource, Status::NotYet(parts::CONSUMER_PROTOCOL),
+    Int "consumer.session.timeout.ms" = "45000", Valid::AtLeast(1), Medium, Resource, Status::Acts,
         "How long a member may be silent before it is removed." <- [same("group.consumer.session.timeout.ms")];
     Boolean "errors.deadletterqueue.copy.record.enable" = "false", Valid::Any, Medium, Resource, Status::NotYet(parts::DEAD_LETTERS),
         "A dead letter carries key and value of the record that failed.";

@@ -1,6 +1,5 @@
 //! Names of the parts that do not exist yet, as messages put them after "Millstream has no".
 
-pub(crate) const CONSUMER_PROTOCOL: &str = "consumer group protocol of KIP-848";
 pub(crate) const CORDON: &str = "cordoning of log directories";
 pub(crate) const DEAD_LETTERS: &str = "dead letter queues";
 pub(crate) const GROUP_LINGER: &str = "delayed writing of group records";

@@ -7,9 +7,9 @@ settings! {
     ROWS: Broker, "Producers and transactions";
 
     Int "add.partitions.to.txn.retry.backoff.max.ms" = "100", Valid::AtLeast(0), High, ReadOnly, Status::Acts,
-        "Longest wait of the broker between two tries to add a partition to a transaction.";
+        "How long the broker tries to add a partition to a transaction while the producer's last one is being completed.";
     Int "add.partitions.to.txn.retry.backoff.ms" = "20", Valid::AtLeast(1), High, ReadOnly, Status::Acts,
-        "First wait of the broker between two tries to add a partition to a transaction.";
+        "Wait of the broker between two tries to add a partition to a transaction.";
     Int "producer.id.expiration.check.interval.ms" = "600000", Valid::AtLeast(1), Low, ReadOnly, Status::Acts,
         "How often producers that fell silent are forgotten." @internal;
     Int "producer.id.expiration.ms" = "86400000", Valid::AtLeast(1), Low, ClusterWide, Status::Acts,

@@ -13,6 +13,8 @@ use super::reconcile::Step;
 use super::regex;
 use super::state::{Assignment, ConsumerGroup, ConsumerMember, ResolvedRegex};
 use super::topics::{Topics, metadata_hash};
+use crate::config::GroupConfig;
+use crate::effect::After;
 use crate::record::{ConsumerEpoch, ConsumerPart, Record, TargetEpoch};
 use crate::request::Now;
 
@@ -42,10 +44,16 @@ pub(crate) struct Change<'a> {
     pub(crate) group: &'a ConsumerGroup,
     pub(crate) topics: &'a dyn Topics,
     pub(crate) now: Now,
-    pub(crate) default_assignor: &'a str,
+    pub(crate) config: &'a GroupConfig,
+    /// The least time between two target assignments.
+    pub(crate) assignment_interval_ms: i64,
     pub(crate) records: Vec<Record>,
     /// The group's epoch after the change.
     pub(crate) epoch: i32,
+    /// The epoch that the target assignment is made for after the change.
+    target_epoch: i32,
+    /// All expressions were evaluated anew.
+    evaluated: bool,
     /// The group's expressions after the change.
     regexes: BTreeMap<Arc<str>, ResolvedRegex>,
     /// Members that are other than in the group, or not there any more.
@@ -59,15 +67,18 @@ impl<'a> Change<'a> {
         group: &'a ConsumerGroup,
         topics: &'a dyn Topics,
         now: Now,
-        default_assignor: &'a str,
+        config: &'a GroupConfig,
     ) -> Self {
         Self {
             group,
             topics,
             now,
-            default_assignor,
+            config,
+            assignment_interval_ms: 0,
             records: Vec::new(),
             epoch: group.epoch,
+            target_epoch: group.target_epoch,
+            evaluated: false,
             regexes: group.regexes.clone(),
             members: BTreeMap::new(),
             reason: None,
@@ -185,7 +196,8 @@ impl<'a> Change<'a> {
 
     /// Takes up changes of topics and bumps the group's epoch where the assignment must be made anew.
     pub(crate) fn bump(&mut self, must: bool, reason: &str) {
-        let is_stale = self.has_stale_topics();
+        let is_stale =
+            self.has_stale_topics() || self.group.has_stale_regexes(self.now, self.config);
         if !must && !is_stale && self.group.epoch != 0 {
             return;
         }
@@ -207,6 +219,7 @@ impl<'a> Change<'a> {
     }
 
     fn refresh_regexes(&mut self) {
+        self.evaluated = true;
         let expressions: Vec<Arc<str>> = self.regexes.keys().cloned().collect();
         for expression in expressions {
             // An expression of Kafka's dialect that ours does not know keeps what it matched.
@@ -218,14 +231,14 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Makes the target assignment for the group's epoch if it is not made yet. Gives that of `member_id`.
+    /// Makes the target assignment for the group's epoch if it is not made yet and it is time. Gives that of `member_id`.
     pub(crate) fn target_of(
         &mut self,
         member_id: &Arc<str>,
         old_id: Option<&Arc<str>>,
     ) -> Assignment {
         let known = |id: &Arc<str>| self.group.target.get(id).cloned();
-        if self.epoch <= self.group.target_epoch {
+        if self.epoch <= self.group.target_epoch || self.is_too_early() {
             let own = known(member_id).or_else(|| old_id.and_then(known));
             return own.unwrap_or_default();
         }
@@ -246,12 +259,27 @@ impl<'a> Change<'a> {
         }
         let value = TargetEpoch { epoch: self.epoch, timestamp_ms: self.now.wall_ms };
         self.push(ConsumerPart::TargetEpoch(Some(value)));
+        self.target_epoch = self.epoch;
         result.remove(member_id).unwrap_or_default()
     }
 
-    /// The epoch that the target assignment is made for, after [`Self::target_of`].
-    pub(crate) fn target_epoch(&self) -> i32 {
-        self.epoch.max(self.group.target_epoch)
+    /// Whether the last target was made so lately that further changes are gathered first (KIP-1263). Then a later
+    /// heartbeat makes the next one. Nothing can be gathered for a group's only member.
+    fn is_too_early(&self) -> bool {
+        let since_ms = self.now.wall_ms.saturating_sub(self.group.target_made_ms);
+        // A wall clock that went back holds nobody up.
+        let is_recent = (0..self.assignment_interval_ms).contains(&since_ms);
+        is_recent && self.members().nth(1).is_some()
+    }
+
+    /// What the group has looked at, once the records are applied.
+    pub(crate) fn seen(&mut self) -> After {
+        After::Seen {
+            group_id: Arc::clone(&self.group.id),
+            topics: self.topics.version(),
+            regexes: self.evaluated,
+            reason: self.reason.take(),
+        }
     }
 
     fn assign(&self, renamed: Option<(&Arc<str>, &Arc<str>)>) -> GroupAssignment {
@@ -285,7 +313,7 @@ impl<'a> Change<'a> {
                 }
             }
         }
-        let assignor = ConsumerGroup::assignor(members.into_iter(), self.default_assignor);
+        let assignor = ConsumerGroup::assignor(members.into_iter(), self.config.default_assignor());
         assign::assign(assignor, &spec)
     }
 
@@ -302,7 +330,7 @@ impl<'a> Change<'a> {
         let subscribed = self.ids_of(&member);
         let step = Step {
             group: self.group,
-            target_epoch: self.target_epoch(),
+            target_epoch: self.target_epoch,
             target,
             subscribed: &subscribed,
             owned,

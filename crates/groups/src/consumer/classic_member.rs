@@ -33,18 +33,15 @@ impl ConsumerGroup {
         topics: &dyn Topics,
         config: &GroupConfig,
     ) -> Decided<()> {
-        let mut change = Change::new(self, topics, now, config.default_assignor());
+        // A classic member waits for its generation's partitions, so that its join is not gathered with others.
+        let mut change = Change::new(self, topics, now, config);
         let mut decided = Decided::reply(());
         match self.join_classic_checked(request, &mut change) {
             Ok((joined, after)) => {
                 decided.replies.push((token, Response::Join(joined)));
-                decided.records = change.records;
                 decided.after = after;
-                decided.after.push(After::Seen {
-                    group_id: Arc::clone(&self.id),
-                    topics: topics.version(),
-                    reason: change.reason,
-                });
+                decided.after.push(change.seen());
+                decided.records = change.records;
             }
             Err((member_id, error)) => {
                 let refused = JoinResponse::error(&member_id, error);
@@ -287,7 +284,7 @@ impl ConsumerGroup {
             self.members.values().filter(|it| !ids.contains(&it.id)).cloned().collect();
         let all_classic = !left.is_empty() && left.iter().all(|it| it.classic.is_some());
         if !all_classic || !config.may_downgrade || left.len() > config.max_size {
-            return self.fence(now, ids, topics, why);
+            return self.fence(now, ids, topics, config, why);
         }
         let mut decided = Decided::reply(());
         decided.records = migrate::to_classic(self, &left, self.epoch, now.wall_ms, topics);

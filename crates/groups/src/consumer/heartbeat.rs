@@ -11,7 +11,7 @@ use super::state::{
     STATIC_LEAVE_EPOCH,
 };
 use super::topics::Topics;
-use crate::config::GroupConfig;
+use crate::config::{GroupConfig, GroupTimes};
 use crate::effect::{After, Decided};
 use crate::record::{ConsumerPart, Record};
 use crate::request::{ClientInfo, Now};
@@ -41,10 +41,6 @@ pub struct ConsumerHeartbeat {
     pub owned: Option<Assignment>,
     /// Who asks.
     pub client: ClientInfo,
-    /// `consumer.session.timeout.ms` of the group, where it has its own.
-    pub session_timeout_ms: Option<i32>,
-    /// `consumer.heartbeat.interval.ms` of the group, where it has its own.
-    pub heartbeat_interval_ms: Option<i32>,
     /// Whether the client must make its member id (version 1 and up).
     pub needs_member_id: bool,
     /// 16 random bytes, used when a member id has to be made.
@@ -68,14 +64,6 @@ pub struct ConsumerHeartbeatReply {
 pub(crate) type Heard = Decided<Result<ConsumerHeartbeatReply, GroupError>>;
 
 impl ConsumerHeartbeat {
-    fn session_ms(&self, config: &GroupConfig) -> i32 {
-        self.session_timeout_ms.unwrap_or(config.consumer_session_timeout_ms)
-    }
-
-    fn interval_ms(&self, config: &GroupConfig) -> i32 {
-        self.heartbeat_interval_ms.unwrap_or(config.consumer_heartbeat_interval_ms)
-    }
-
     /// The request with a member id, made where a client of version 0 joins without one.
     pub(crate) fn with_id(&self) -> Self {
         if !self.member_id.is_empty() {
@@ -197,19 +185,16 @@ impl ConsumerGroup {
         config: &GroupConfig,
         prelude: Vec<Record>,
     ) -> Heard {
-        if let Some(quiet) = self.quiet(request, topics, config) {
+        let times = config.times(topics, &self.id);
+        if let Some(quiet) = self.quiet(now, request, topics, config, times) {
             return quiet;
         }
-        let mut change = Change::new(self, topics, now, config.default_assignor());
+        let mut change = Change::new(self, topics, now, config);
+        change.assignment_interval_ms = times.assignment_interval_ms.into();
         change.records = prelude;
-        match self.heartbeat_checked(request, &mut change, config) {
+        match self.heartbeat_checked(request, &mut change, times) {
             Ok((reply, mut after)) => {
-                let reason = change.reason.take();
-                after.push(After::Seen {
-                    group_id: Arc::clone(&self.id),
-                    topics: topics.version(),
-                    reason,
-                });
+                after.push(change.seen());
                 let mut decided = Decided::reply(Ok(reply));
                 decided.records = change.records;
                 decided.after = after;
@@ -222,9 +207,11 @@ impl ConsumerGroup {
     /// The commonest heartbeat: a member that has everything and says nothing new. Copies nothing of the group.
     fn quiet(
         &self,
+        now: Now,
         request: &ConsumerHeartbeat,
         topics: &dyn Topics,
         config: &GroupConfig,
+        times: GroupTimes,
     ) -> Option<Heard> {
         let member = self.members.get(&request.member_id)?;
         let says_nothing = request.rack.is_none()
@@ -239,19 +226,27 @@ impl ConsumerGroup {
             && member.client == request.client;
         let is_settled = member.is_reconciled_to(self.target_epoch)
             && self.epoch == self.target_epoch
-            && self.soft.seen_topics == Some(topics.version());
+            && self.soft.seen_topics == Some(topics.version())
+            && !self.has_stale_regexes(now, config);
         if !(says_nothing && is_same && is_settled) {
             return None;
         }
         let reply = ConsumerHeartbeatReply {
             member_id: Arc::clone(&member.id),
             member_epoch: member.epoch,
-            heartbeat_interval_ms: request.interval_ms(config),
+            heartbeat_interval_ms: times.heartbeat_interval_ms,
             assignment: None,
         };
         let mut decided = Decided::reply(Ok(reply));
-        decided.after = vec![self.session(&member.id, request.session_ms(config))];
+        decided.after = vec![self.session(&member.id, times.session_timeout_ms)];
         Some(decided)
+    }
+
+    /// Whether expressions were not evaluated for so long that they are due again, whatever the topics' version says.
+    pub(crate) fn has_stale_regexes(&self, now: Now, config: &GroupConfig) -> bool {
+        let interval_ms = i64::from(config.consumer_regex_refresh_interval_ms);
+        let is_due = |seen_ms| now.mono_ms.saturating_sub(seen_ms) >= interval_ms;
+        !self.regexes.is_empty() && self.soft.regexes_seen_ms.is_some_and(is_due)
     }
 
     pub(crate) fn session(&self, member_id: &Arc<str>, timeout_ms: i32) -> After {
@@ -266,8 +261,9 @@ impl ConsumerGroup {
         &self,
         request: &ConsumerHeartbeat,
         change: &mut Change<'_>,
-        config: &GroupConfig,
+        times: GroupTimes,
     ) -> Result<(ConsumerHeartbeatReply, Vec<After>), GroupError> {
+        let config = change.config;
         let is_member = self.members.contains_key(&request.member_id);
         if !is_member && self.members.len() >= config.consumer_max_size {
             let message = format!(
@@ -290,7 +286,7 @@ impl ConsumerGroup {
         let target = change.target_of(&updated.id, old_id);
         let owned = request.owned.as_ref();
         let next = change.step(before, updated, &target, owned, resubscribed, old_id)?;
-        let mut after = vec![self.session(&next.id, request.session_ms(config))];
+        let mut after = vec![self.session(&next.id, times.session_timeout_ms)];
         if before.is_none_or(|before| !before.same_assignment(&next)) {
             after.push(self.rebalance_timer(&next));
         }
@@ -299,7 +295,7 @@ impl ConsumerGroup {
         let reply = ConsumerHeartbeatReply {
             member_id: Arc::clone(&next.id),
             member_epoch: next.epoch,
-            heartbeat_interval_ms: request.interval_ms(config),
+            heartbeat_interval_ms: times.heartbeat_interval_ms,
             assignment: tells.then(|| plain(&next.assigned)),
         };
         Ok((reply, after))
@@ -365,6 +361,7 @@ impl ConsumerGroup {
         now: Now,
         request: &ConsumerHeartbeat,
         topics: &dyn Topics,
+        config: &GroupConfig,
     ) -> Heard {
         let reply = ConsumerHeartbeatReply {
             member_id: Arc::clone(&request.member_id),
@@ -381,7 +378,7 @@ impl ConsumerGroup {
         };
         if request.member_epoch == LEAVE_EPOCH {
             let ids = [Arc::clone(&member.id)];
-            return self.fence(now, &ids, topics, "left").map(|()| Ok(reply));
+            return self.fence(now, &ids, topics, config, "left").map(|()| Ok(reply));
         }
         // It comes back soon: what it has stays its own until its session ends.
         let away = ConsumerMember {
@@ -408,19 +405,16 @@ impl ConsumerGroup {
         now: Now,
         ids: &[Arc<str>],
         topics: &dyn Topics,
+        config: &GroupConfig,
         why: &str,
     ) -> Decided<()> {
-        let mut change = Change::new(self, topics, now, "");
+        let mut change = Change::new(self, topics, now, config);
         change.remove(ids);
         let who = ids.first().map(|id| &**id).unwrap_or_default();
         change.bump(true, &format!("{} member(s) {why}, the first: {who}", ids.len()));
         let mut decided = Decided::reply(());
+        decided.after = vec![change.seen()];
         decided.records = change.records;
-        decided.after = vec![After::Seen {
-            group_id: Arc::clone(&self.id),
-            topics: topics.version(),
-            reason: change.reason,
-        }];
         decided
     }
 }

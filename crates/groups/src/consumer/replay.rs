@@ -26,7 +26,10 @@ impl ConsumerGroup {
                 let member = known.unwrap_or_else(|| ConsumerMember::new(Arc::clone(id)));
                 self.put_member(member.described(value));
             }
-            ConsumerPart::TargetEpoch(value) => self.target_epoch = value.map_or(0, |it| it.epoch),
+            ConsumerPart::TargetEpoch(value) => {
+                self.target_epoch = value.map_or(0, |it| it.epoch);
+                self.target_made_ms = value.map_or(0, |it| it.timestamp_ms);
+            }
             ConsumerPart::Target(id, None) => drop(self.target.remove(id)),
             ConsumerPart::Target(id, Some(value)) => {
                 self.target.insert(Arc::clone(id), value.clone());

@@ -176,6 +176,8 @@ pub(crate) struct Soft {
     pub(crate) timers: BTreeMap<Arc<str>, MemberTimers>,
     /// The version of the topics that the metadata hash was computed for.
     pub(crate) seen_topics: Option<i64>,
+    /// When all expressions were evaluated, on the monotonic clock.
+    pub(crate) regexes_seen_ms: Option<i64>,
     /// Why the last rebalance began, for show.
     pub(crate) rebalance_reason: Option<Arc<str>>,
 }
@@ -191,6 +193,8 @@ pub(crate) struct ConsumerGroup {
     pub(crate) members: BTreeMap<Arc<str>, ConsumerMember>,
     pub(crate) static_members: BTreeMap<Arc<str>, Arc<str>>,
     pub(crate) target_epoch: i32,
+    /// When the target was made, on the wall clock; 0 when that is not known.
+    pub(crate) target_made_ms: i64,
     pub(crate) target: BTreeMap<Arc<str>, Assignment>,
     pub(crate) regexes: BTreeMap<Arc<str>, ResolvedRegex>,
     /// Who has a partition, counting what is still to be given back.
@@ -208,6 +212,7 @@ impl ConsumerGroup {
             members: BTreeMap::new(),
             static_members: BTreeMap::new(),
             target_epoch: 0,
+            target_made_ms: 0,
             target: BTreeMap::new(),
             regexes: BTreeMap::new(),
             owners: BTreeMap::new(),
@@ -404,11 +409,11 @@ impl ConsumerGroup {
     }
 
     /// Everything is read: sessions begin now, and whoever has partitions to give back has its time for it.
-    pub(crate) fn start_timers(&mut self, cx: &mut Cx<'_>) {
+    pub(crate) fn start_timers(&mut self, session_timeout_ms: i32, cx: &mut Cx<'_>) {
         let members: Vec<ConsumerMember> = self.members.values().cloned().collect();
         for member in members {
             let classic = member.classic.as_ref().map(|it| it.session_timeout_ms);
-            let session_ms = classic.unwrap_or(cx.config.consumer_session_timeout_ms);
+            let session_ms = classic.unwrap_or(session_timeout_ms);
             let deadline = cx.now.mono_ms.saturating_add(session_ms.into());
             self.arm_session(&member.id, deadline, cx.timers);
             if member.state == MemberState::UnrevokedPartitions {

@@ -1,4 +1,4 @@
-//! What a shard must know of the cluster's topics.
+//! What a shard must know of the cluster: its topics, and what is set for single groups.
 //!
 //! Key type: [`Topics`], which the host implements over its cluster image.
 
@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use millstream_base::Uuid;
+
+use crate::config::GroupTimes;
 
 /// A topic as the coordinator sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +20,7 @@ pub struct TopicView {
     pub partitions: i32,
 }
 
-/// The cluster's topics at one moment.
+/// The cluster's topics, and the settings of its groups, at one moment.
 pub trait Topics: std::fmt::Debug + Send + Sync {
     /// Changes whenever a topic comes, goes or gets partitions.
     fn version(&self) -> i64;
@@ -31,6 +33,9 @@ pub trait Topics: std::fmt::Debug + Send + Sync {
 
     /// Calls `visit` with the name of every topic that may be subscribed to.
     fn each_name(&self, visit: &mut dyn FnMut(&Arc<str>));
+
+    /// The times of a consumer group that sets any of its own, within the broker's bounds; `None` for all others.
+    fn own_times(&self, group_id: &str) -> Option<GroupTimes>;
 
     /// The racks on which a partition has replicas.
     fn racks(&self, id: Uuid, partition: i32) -> Vec<Arc<str>>;
@@ -54,6 +59,10 @@ impl Topics for NoTopics {
     }
 
     fn each_name(&self, _: &mut dyn FnMut(&Arc<str>)) {}
+
+    fn own_times(&self, _: &str) -> Option<GroupTimes> {
+        None
+    }
 
     fn racks(&self, _: Uuid, _: i32) -> Vec<Arc<str>> {
         Vec::new()

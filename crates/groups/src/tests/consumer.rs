@@ -19,7 +19,16 @@ struct Consumers {
 
 #[track_caller]
 fn check(script: &str) {
-    let mut run = Consumers::new();
+    // Most scripts show what follows from one change, so that none is gathered with others.
+    check_with(
+        GroupConfig { consumer_assignment_interval_ms: 0, ..GroupConfig::default() },
+        script,
+    );
+}
+
+#[track_caller]
+fn check_with(config: GroupConfig, script: &str) {
+    let mut run = Consumers::new(config);
     let expected: Vec<&str> = script.lines().map(str::trim).filter(|it| !it.is_empty()).collect();
     for line in expected.iter().filter(|line| !line.starts_with('<')) {
         run.run(line);
@@ -34,9 +43,9 @@ fn option<'a>(args: &[&'a str], name: &str) -> Option<&'a str> {
 }
 
 impl Consumers {
-    fn new() -> Self {
+    fn new(config: GroupConfig) -> Self {
         let mut run = Self {
-            lab: Lab::new(GroupConfig::default()),
+            lab: Lab::new(config),
             topics: TestTopics::default(),
             epochs: BTreeMap::new(),
             owned: BTreeMap::new(),
@@ -64,6 +73,22 @@ impl Consumers {
         let args = &words[2.min(words.len())..];
         match words[0] {
             "topic" => self.set_topic(words[1], args[0].parse().unwrap()),
+            // A topic comes, and the version does not say so: as when a client may see more than before.
+            "slip" => {
+                let version = self.topics.version;
+                self.topics.set(words[1], 1);
+                self.topics.version = version;
+                self.lab.shard.set_topics(Arc::new(self.topics.clone()));
+            }
+            "times" => {
+                let number = |at: usize| words[at].parse().unwrap();
+                self.topics.own_times = Some(GroupTimes {
+                    session_timeout_ms: number(1),
+                    heartbeat_interval_ms: number(2),
+                    assignment_interval_ms: number(3),
+                });
+                self.lab.shard.set_topics(Arc::new(self.topics.clone()));
+            }
             "join" => {
                 self.owned.remove(words[1]);
                 self.beat(words[1], 0, args);
@@ -76,10 +101,7 @@ impl Consumers {
             "away" => self.beat(words[1], -2, args),
             "tick" => self.lab.tick(words[1].parse().unwrap()),
             "show" => self.show(),
-            "restart" => {
-                self.lab.restart();
-                self.lab.shard.set_topics(Arc::new(self.topics.clone()));
-            }
+            "restart" => self.lab.restart(),
             "commit" => self.commit(words[1], args),
             other => panic!("no such command: {other}"),
         }
@@ -118,8 +140,6 @@ impl Consumers {
             assignor: option(args, "by").map(Arc::from),
             owned,
             client: ClientInfo { id: name.into(), host: "/h".into() },
-            session_timeout_ms: None,
-            heartbeat_interval_ms: None,
             needs_member_id: true,
             random: [0; 16],
         };
@@ -127,6 +147,10 @@ impl Consumers {
         match self.lab.settle(decided).unwrap() {
             Ok(reply) => {
                 let mut line = format!("{name} epoch={}", reply.member_epoch);
+                let in_ms = reply.heartbeat_interval_ms;
+                if epoch >= 0 && in_ms != self.lab.config.consumer_heartbeat_interval_ms {
+                    write!(line, " in={in_ms}").unwrap();
+                }
                 self.epochs.insert(name.to_owned(), reply.member_epoch);
                 if let Some(assignment) = reply.assignment {
                     write!(line, " {}", self.assignment(&assignment)).unwrap();
@@ -418,6 +442,122 @@ fn commits_are_checked_by_epoch_and_partition() {
         < commit UNKNOWN_MEMBER_ID
         commit a v=8 t-0
         < commit UNSUPPORTED_VERSION
+        ",
+    );
+}
+
+#[test]
+fn changes_are_gathered_between_two_assignments() {
+    check_with(
+        GroupConfig::default(),
+        "
+        join a
+        < a epoch=1 [t0 t1 t2 t3]
+        tick 400
+        join b
+        < b epoch=1 []
+        tick 400
+        join c
+        < c epoch=1 []
+        beat a
+        < a epoch=1
+        show
+        < Assigning epoch=3/1 by=uniform a@1[t0 t1 t2 t3] b@1[] c@1[]
+        tick 200
+        beat a
+        < a epoch=1 [t0 t1]
+        beat a
+        < a epoch=3
+        beat b
+        < b epoch=3 [t3]
+        beat c
+        < c epoch=3 [t2]
+        show
+        < Stable epoch=3/3 by=uniform a@3[t0 t1] b@3[t3] c@3[t2]
+        beat b topics=
+        < b epoch=3 []
+        leave c
+        < c epoch=-1
+        leave b
+        < b epoch=-1
+        beat a
+        < a epoch=6 [t0 t1 t2 t3]
+        restart
+        join b
+        < b epoch=6 []
+        show
+        < Assigning epoch=7/6 by=uniform a@6[t0 t1 t2 t3] b@6[]
+        ",
+    );
+}
+
+#[test]
+fn a_group_has_times_of_its_own() {
+    check(
+        "
+        times 10000 2000 3000
+        join a
+        < a epoch=1 in=2000 [t0 t1 t2 t3]
+        tick 2000
+        join b
+        < b epoch=1 in=2000 []
+        tick 8500
+        beat b
+        < b epoch=3 in=2000 [t0 t1 t2 t3]
+        restart
+        tick 9900
+        show
+        < Stable epoch=3/3 by=uniform b@3[t0 t1 t2 t3]
+        tick 200
+        show
+        < Empty epoch=4/3 by=uniform
+        ",
+    );
+}
+
+#[test]
+fn expressions_are_evaluated_now_and_then() {
+    let config = GroupConfig {
+        consumer_regex_refresh_interval_ms: 20_000,
+        consumer_assignment_interval_ms: 0,
+        ..GroupConfig::default()
+    };
+    check_with(
+        config,
+        "
+        topic u1 1
+        join a regex=u.*
+        < a epoch=1 [u10]
+        slip u2
+        tick 19000
+        beat a
+        < a epoch=1
+        tick 1000
+        beat a
+        < a epoch=2 [u10 u20]
+        slip u3
+        tick 19000
+        beat a
+        < a epoch=2
+        tick 1000
+        beat a
+        < a epoch=3 [u10 u20 u30]
+        ",
+    );
+}
+
+#[test]
+fn a_group_is_full() {
+    let config = GroupConfig { consumer_max_size: 1, ..GroupConfig::default() };
+    check_with(
+        config,
+        "
+        join a
+        < a epoch=1 [t0 t1 t2 t3]
+        join b
+        < b GROUP_MAX_SIZE_REACHED
+        join a
+        < a epoch=1 [t0 t1 t2 t3]
         ",
     );
 }

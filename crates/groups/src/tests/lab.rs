@@ -411,7 +411,9 @@ impl Lab {
     pub(super) fn restart(&mut self) {
         let replies = self.shard.unload(self.now);
         self.hand_out(replies);
+        let topics = Arc::clone(&self.shard.topics);
         self.shard = load(&self.config, &self.log);
+        self.shard.set_topics(topics);
         let decided = self.shard.finish_loading(self.now);
         self.settle(decided);
     }

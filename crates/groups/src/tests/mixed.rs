@@ -81,6 +81,7 @@ impl World {
         let config = GroupConfig {
             initial_rebalance_delay_ms: 0,
             consumer_session_timeout_ms: 10_000,
+            consumer_assignment_interval_ms: if seed.is_multiple_of(2) { 0 } else { 3_000 },
             ..GroupConfig::default()
         };
         let mut topics = TestTopics::default();
@@ -205,8 +206,6 @@ impl World {
             assignor: None,
             owned: says_owned.then_some(owned),
             client: Self::client_info(index),
-            session_timeout_ms: None,
-            heartbeat_interval_ms: None,
             needs_member_id: true,
             random,
         };
@@ -265,8 +264,6 @@ impl World {
             assignor: None,
             owned: None,
             client: Self::client_info(index),
-            session_timeout_ms: None,
-            heartbeat_interval_ms: None,
             needs_member_id: true,
             random: [0; 16],
         };

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use millstream_base::Uuid;
 
-use crate::{TopicView, Topics};
+use crate::{GroupTimes, TopicView, Topics};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct TestTopics {
     pub(super) version: i64,
     next_id: u8,
     topics: BTreeMap<Arc<str>, (Uuid, i32)>,
+    /// The times that every group sets for itself.
+    pub(super) own_times: Option<GroupTimes>,
 }
 
 impl TestTopics {
@@ -54,6 +56,10 @@ impl Topics for TestTopics {
 
     fn each_name(&self, visit: &mut dyn FnMut(&Arc<str>)) {
         self.topics.keys().for_each(visit);
+    }
+
+    fn own_times(&self, _: &str) -> Option<GroupTimes> {
+        self.own_times
     }
 
     fn racks(&self, _: Uuid, _: i32) -> Vec<Arc<str>> {
