@@ -5,6 +5,7 @@ mod ends;
 mod faults;
 mod offsets;
 mod producer;
+mod races;
 mod tools;
 mod visibility;
 

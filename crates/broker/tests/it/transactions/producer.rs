@@ -149,6 +149,14 @@ impl Producer {
         self.added.contains(&(topic.name.clone(), partition))
     }
 
+    /// Sequences of a partition go on after so many records, where the epoch stays.
+    pub fn forget(&mut self, topic: &Topic, partition: i32, records: usize) {
+        if self.version == Old {
+            let sequence = i32::try_from(records).unwrap();
+            self.sequences.insert((topic.name.clone(), partition), sequence);
+        }
+    }
+
     /// A transactional batch with the next sequence.
     pub fn batch(&self, topic: &Topic, partition: i32, values: &[&str]) -> Vec<u8> {
         let key = (topic.name.clone(), partition);
