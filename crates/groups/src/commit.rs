@@ -60,7 +60,8 @@ impl Shard {
             None => -1,
         };
         let decided = cx.finish(());
-        let stale = self.stale_commits(&request.group_id, request);
+        let (member_id, epoch) = (&*request.member_id, request.generation);
+        let stale = self.stale_commits(&request.group_id, member_id, epoch, &request.offsets);
         let limit = self.config.offset_metadata_max_bytes;
         let (records, codes) = offset_records(
             &request.group_id,
@@ -73,21 +74,27 @@ impl Shard {
         Decided { records, ..decided.map(|()| Ok(codes)) }
     }
 
-    /// Places in the request whose partition the member does not have since the epoch that it says.
-    fn stale_commits(&self, group_id: &str, request: &OffsetCommit) -> BTreeSet<usize> {
+    /// Places in a commit whose partition the member does not have since the epoch that it says.
+    fn stale_commits(
+        &self,
+        group_id: &str,
+        member_id: &str,
+        epoch: i32,
+        offsets: &[CommitOffset],
+    ) -> BTreeSet<usize> {
         let Some(Group::Consumer(group)) = self.groups.get(group_id) else {
             return BTreeSet::new();
         };
-        let (member_id, epoch) = (&request.member_id, request.generation);
         let is_stale = |(_, asked): &(usize, &CommitOffset)| {
             let topic = self.topics.by_name(&asked.topic).map(|topic| topic.id);
             group.validate_partition_commit(member_id, epoch, topic, asked.partition).is_err()
         };
-        let stale = request.offsets.iter().enumerate().filter(is_stale);
+        let stale = offsets.iter().enumerate().filter(is_stale);
         stale.map(|(place, _)| place).collect()
     }
 
-    /// TxnOffsetCommit: like [`Self::commit_offsets`]; append the records in a batch of the producer's transaction.
+    /// TxnOffsetCommit: like [`Self::commit_offsets`]; append the records in a batch of the producer's transaction. Its
+    /// clients do not know stale member epochs: as in Kafka they are told of an illegal generation, for the whole.
     pub fn commit_offsets_in_transaction(
         &mut self,
         now: Now,
@@ -109,8 +116,17 @@ impl Shard {
             None if request.generation < 0 => Ok(()),
             None => Err(ErrorCode::IllegalGeneration),
         };
-        if let Err(error) = allowed {
-            return Decided::reply(Err(error));
+        let (member_id, epoch) = (&*request.member_id, request.generation);
+        let allowed = allowed.and_then(|()| {
+            let stale = self.stale_commits(&request.group_id, member_id, epoch, &request.offsets);
+            if stale.is_empty() { Ok(()) } else { Err(ErrorCode::StaleMemberEpoch) }
+        });
+        match allowed {
+            Ok(()) => {}
+            Err(ErrorCode::StaleMemberEpoch) => {
+                return Decided::reply(Err(ErrorCode::IllegalGeneration));
+            }
+            Err(error) => return Decided::reply(Err(error)),
         }
         let limit = self.config.offset_metadata_max_bytes;
         let (records, codes) =

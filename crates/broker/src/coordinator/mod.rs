@@ -5,6 +5,7 @@
 //! requests. A reply leaves when the records behind it are committed. One task drives the timers of all shards, and a
 //! heartbeat takes one short lock and nothing else.
 
+pub(crate) mod commits;
 pub(crate) mod convert;
 mod follow;
 mod host;

@@ -1,18 +1,16 @@
 //! OffsetCommit (key 8, v2-10): where a group has got to. Version 10 names topics by id.
 
-use std::sync::Arc;
-
-use millstream_base::{ErrorCode, PartitionIndex};
-use millstream_groups::{CommitOffset, OffsetCommit};
-use millstream_metadata::ClusterImage;
+use millstream_base::ErrorCode;
+use millstream_groups::OffsetCommit;
 use millstream_wire::messages::offset_commit::{
-    OffsetCommitRequest, OffsetCommitRequestTopic, OffsetCommitResponse,
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitResponse,
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
 
 use crate::authorizer::{Operation, Resource};
 use crate::context::RequestContext;
 use crate::coordinator::Written;
+use crate::coordinator::commits::{AskedPartition, Codes, Commits, Sorted, TopicRef};
 use crate::coordinator::convert::{own, own_opt};
 use crate::dispatch::{self, Outcome, Refusal};
 use crate::server::Outgoing;
@@ -20,78 +18,49 @@ use crate::server::Outgoing;
 /// From here on topics are named by id alone.
 const FIRST_WITH_TOPIC_IDS: i16 = 10;
 
-/// What the coordinator says of the whole, or of each offset that it was given.
-type Codes = Result<Vec<ErrorCode>, ErrorCode>;
-
 pub(crate) fn handle(
     context: RequestContext,
     body: &[u8],
     out: &mut Outgoing,
 ) -> Result<Outcome, Refusal> {
     let request: OffsetCommitRequest = dispatch::decode(&context, body)?;
-    let (asked, mut response) = prepare(&context, &request);
-    if asked.offsets.is_empty() {
-        dispatch::answer(&context, &response, out)?;
-        return Ok(Outcome::Answered);
-    }
-    let groups = context.broker.groups();
-    let written = groups.decide(&asked.group_id, |shard, now| shard.commit_offsets(now, &asked));
-    match written {
-        Ok(Written { reply, committed: None }) => {
-            fill(&mut response, &reply);
-            dispatch::answer(&context, &response, out)?;
-            Ok(Outcome::Answered)
+    let (asked, sorted) = sort(&context, &request);
+    let written = match asked.offsets.is_empty() {
+        true => Ok(Written { reply: Ok(Vec::new()), committed: None }),
+        false => {
+            let groups = context.broker.groups();
+            groups.decide(&asked.group_id, |shard, now| shard.commit_offsets(now, &asked))
         }
-        Ok(written) => Ok(Outcome::Exclusive(Box::pin(async move {
-            let codes = written.committed().await.unwrap_or_else(Err);
-            fill(&mut response, &codes);
-            let mut out = Outgoing::default();
-            dispatch::answer(&context, &response, &mut out)?;
-            Ok(out)
-        }))),
-        Err(error) => {
-            fill(&mut response, &Err(error));
-            dispatch::answer(&context, &response, out)?;
-            Ok(Outcome::Answered)
+    };
+    let codes = match written {
+        Ok(Written { reply, committed: None }) => reply,
+        Ok(written) => {
+            return Ok(Outcome::Exclusive(Box::pin(async move {
+                let codes = written.committed().await.unwrap_or_else(Err);
+                let mut out = Outgoing::default();
+                dispatch::answer(&context, &response(request, &sorted, codes), &mut out)?;
+                Ok(out)
+            })));
         }
-    }
+        Err(error) => Err(error),
+    };
+    dispatch::answer(&context, &response(request, &sorted, codes), out)?;
+    Ok(Outcome::Answered)
 }
 
-/// Sorts out what needs no coordinator: the answer has an entry for every partition, `None` as its code where
-/// the coordinator has the word.
-fn prepare(
-    context: &RequestContext,
-    request: &OffsetCommitRequest,
-) -> (OffsetCommit, OffsetCommitResponse) {
-    let image = context.broker.image();
+/// What the coordinator is asked, and what needs no coordinator.
+fn sort(context: &RequestContext, request: &OffsetCommitRequest) -> (OffsetCommit, Sorted) {
     let may_use_group = context.allows(Operation::Read, Resource::Group(&request.group_id));
-    let mut offsets = Vec::new();
-    let mut topics = Vec::with_capacity(request.topics.len());
+    let allowed = may_use_group.then_some(()).ok_or(ErrorCode::GroupAuthorizationFailed);
+    let mut commits = Commits::new(context, allowed);
     for topic in &request.topics {
-        let named = match may_use_group {
-            true => resolve(context, &image, topic),
-            false => Err(ErrorCode::GroupAuthorizationFailed),
+        let name = match context.version >= FIRST_WITH_TOPIC_IDS {
+            true => TopicRef::Id(topic.topic_id),
+            false => TopicRef::Name(&topic.name),
         };
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for asked in &topic.partitions {
-            let index = asked.partition_index;
-            let known = named.clone().and_then(|name| exists(&image, name, index));
-            partitions.push(OffsetCommitResponsePartition {
-                partition_index: index,
-                error_code: known.as_ref().err().map_or(0, |code| code.code()),
-            });
-            let Ok(topic) = known else { continue };
-            offsets.push(CommitOffset {
-                topic,
-                partition: index,
-                offset: asked.committed_offset,
-                leader_epoch: asked.committed_leader_epoch,
-                metadata: asked.committed_metadata.as_deref().unwrap_or_default().into(),
-            });
-        }
-        let (name, topic_id) = (topic.name.clone(), topic.topic_id);
-        topics.push(OffsetCommitResponseTopic { name, topic_id, partitions });
+        commits.sort(name, topic.partitions.iter().map(asked));
     }
+    let (offsets, sorted) = commits.finish();
     let asked = OffsetCommit {
         group_id: own(&request.group_id),
         member_id: own(&request.member_id),
@@ -101,44 +70,33 @@ fn prepare(
         retention_ms: Some(request.retention_time_ms).filter(|retention| *retention >= 0),
         offsets,
     };
-    (asked, OffsetCommitResponse { topics, ..Default::default() })
+    (asked, sorted)
 }
 
-fn resolve(
-    context: &RequestContext,
-    image: &ClusterImage,
-    topic: &OffsetCommitRequestTopic,
-) -> Result<Arc<str>, ErrorCode> {
-    let name = if context.version >= FIRST_WITH_TOPIC_IDS {
-        image.topics.name_of(topic.topic_id).cloned().ok_or(ErrorCode::UnknownTopicId)?
-    } else {
-        own(&topic.name)
-    };
-    if context.allows(Operation::Read, Resource::Topic(&name)) {
-        Ok(name)
-    } else {
-        Err(ErrorCode::TopicAuthorizationFailed)
+fn asked(partition: &OffsetCommitRequestPartition) -> AskedPartition<'_> {
+    AskedPartition {
+        index: partition.partition_index,
+        offset: partition.committed_offset,
+        leader_epoch: partition.committed_leader_epoch,
+        metadata: partition.committed_metadata.as_ref(),
     }
 }
 
-fn exists(image: &ClusterImage, topic: Arc<str>, index: i32) -> Result<Arc<str>, ErrorCode> {
-    match image.topics.partition(&topic, PartitionIndex(index)) {
-        Some(_) => Ok(topic),
-        None => Err(ErrorCode::UnknownTopicOrPartition),
-    }
-}
-
-/// Puts the coordinator's codes where it had the word, in order.
-fn fill(response: &mut OffsetCommitResponse, codes: &Codes) {
-    let mut each = codes.iter().flatten();
-    let open = response.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
-    for partition in open.filter(|partition| partition.error_code == 0) {
-        let code = match codes {
-            Ok(_) => each.next().copied().unwrap_or(ErrorCode::UnknownServerError),
-            // The commit as a whole was too large for one batch.
-            Err(ErrorCode::UnknownServerError) => ErrorCode::InvalidCommitOffsetSize,
-            Err(code) => *code,
-        };
-        partition.error_code = code.code();
-    }
+fn response(request: OffsetCommitRequest, sorted: &Sorted, codes: Codes) -> OffsetCommitResponse {
+    let codes = codes.map_err(|code| match code {
+        // The commit as a whole was too large for one batch.
+        ErrorCode::UnknownServerError => ErrorCode::InvalidCommitOffsetSize,
+        code => code,
+    });
+    let mut codes = sorted.codes(&codes);
+    let topics = request.topics.into_iter().map(|topic| {
+        let partitions = topic.partitions.iter().zip(&mut codes);
+        let partitions = partitions.map(|(asked, error_code)| OffsetCommitResponsePartition {
+            partition_index: asked.partition_index,
+            error_code,
+        });
+        let partitions = partitions.collect();
+        OffsetCommitResponseTopic { name: topic.name, topic_id: topic.topic_id, partitions }
+    });
+    OffsetCommitResponse { topics: topics.collect(), ..Default::default() }
 }

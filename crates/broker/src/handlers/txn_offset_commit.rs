@@ -1,19 +1,17 @@
 //! TxnOffsetCommit (key 28, v0-6): offsets that count when the transaction commits. From version 5 on the group's partition joins the
 //! transaction by itself (KIP-890); before, AddOffsetsToTxn has to come first. Version 6 names topics by id.
 
-use std::sync::Arc;
-
-use millstream_base::{ErrorCode, PartitionIndex, ProducerEpoch, ProducerId};
+use millstream_base::{ErrorCode, ProducerEpoch, ProducerId};
 use millstream_groups::{CommitOffset, TransactionalCommit};
-use millstream_metadata::ClusterImage;
 use millstream_txns::Producer;
 use millstream_wire::messages::txn_offset_commit::{
-    TxnOffsetCommitRequest, TxnOffsetCommitRequestTopic, TxnOffsetCommitResponse,
+    TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition, TxnOffsetCommitResponse,
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 
 use crate::authorizer::{Operation, Resource};
 use crate::context::RequestContext;
+use crate::coordinator::commits::{AskedPartition, Codes, Commits, Sorted, TopicRef};
 use crate::coordinator::convert::{own, own_opt};
 use crate::coordinator::{InTransaction, offsets_partition};
 use crate::transactions::{Join, Joined, in_leaders_words};
@@ -31,21 +29,16 @@ pub(crate) async fn handle(
     context: RequestContext,
     request: TxnOffsetCommitRequest,
 ) -> TxnOffsetCommitResponse {
-    let (offsets, mut response) = prepare(&context, &request);
-    if !offsets.is_empty() {
-        let codes = commit(&context, &request, offsets).await;
-        fill(&mut response, context.version, &codes);
-    }
-    response
+    let (offsets, sorted) = sort(&context, &request);
+    let codes = match offsets.is_empty() {
+        true => Ok(Vec::new()),
+        false => commit(&context, &request, offsets).await,
+    };
+    response(request, context.version, &sorted, codes)
 }
 
-/// Sorts out what needs no coordinator: the answer has an entry for every partition, `None` as its code where the
-/// coordinator has the word.
-fn prepare(
-    context: &RequestContext,
-    request: &TxnOffsetCommitRequest,
-) -> (Vec<CommitOffset>, TxnOffsetCommitResponse) {
-    let image = context.broker.image();
+/// What the coordinator is asked, and what needs no coordinator.
+fn sort(context: &RequestContext, request: &TxnOffsetCommitRequest) -> (Vec<CommitOffset>, Sorted) {
     let may_use_id =
         context.allows(Operation::Write, Resource::TransactionalId(&request.transactional_id));
     let may_use_group = context.allows(Operation::Read, Resource::Group(&request.group_id));
@@ -54,54 +47,23 @@ fn prepare(
         (_, false) => Err(ErrorCode::GroupAuthorizationFailed),
         _ => Ok(()),
     };
-    let mut offsets = Vec::new();
-    let mut topics = Vec::with_capacity(request.topics.len());
+    let mut commits = Commits::new(context, allowed);
     for topic in &request.topics {
-        let named = allowed.and_then(|()| resolve(context, &image, topic));
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for asked in &topic.partitions {
-            let index = asked.partition_index;
-            let known = named.clone().and_then(|name| exists(&image, name, index));
-            partitions.push(TxnOffsetCommitResponsePartition {
-                partition_index: index,
-                error_code: known.as_ref().err().map_or(0, |code| code.code()),
-            });
-            let Ok(topic) = known else { continue };
-            offsets.push(CommitOffset {
-                topic,
-                partition: index,
-                offset: asked.committed_offset,
-                leader_epoch: asked.committed_leader_epoch,
-                metadata: asked.committed_metadata.as_deref().unwrap_or_default().into(),
-            });
-        }
-        let (name, topic_id) = (topic.name.clone(), topic.topic_id);
-        topics.push(TxnOffsetCommitResponseTopic { name, topic_id, partitions });
+        let name = match context.version >= FIRST_WITH_TOPIC_IDS {
+            true => TopicRef::Id(topic.topic_id),
+            false => TopicRef::Name(&topic.name),
+        };
+        commits.sort(name, topic.partitions.iter().map(asked));
     }
-    (offsets, TxnOffsetCommitResponse { topics, ..Default::default() })
+    commits.finish()
 }
 
-fn resolve(
-    context: &RequestContext,
-    image: &ClusterImage,
-    topic: &TxnOffsetCommitRequestTopic,
-) -> Result<Arc<str>, ErrorCode> {
-    let name = if context.version >= FIRST_WITH_TOPIC_IDS {
-        image.topics.name_of(topic.topic_id).cloned().ok_or(ErrorCode::UnknownTopicId)?
-    } else {
-        own(&topic.name)
-    };
-    if context.allows(Operation::Read, Resource::Topic(&name)) {
-        Ok(name)
-    } else {
-        Err(ErrorCode::TopicAuthorizationFailed)
-    }
-}
-
-fn exists(image: &ClusterImage, topic: Arc<str>, index: i32) -> Result<Arc<str>, ErrorCode> {
-    match image.topics.partition(&topic, PartitionIndex(index)) {
-        Some(_) => Ok(topic),
-        None => Err(ErrorCode::UnknownTopicOrPartition),
+fn asked(partition: &TxnOffsetCommitRequestPartition) -> AskedPartition<'_> {
+    AskedPartition {
+        index: partition.partition_index,
+        offset: partition.committed_offset,
+        leader_epoch: partition.committed_leader_epoch,
+        metadata: partition.committed_metadata.as_ref(),
     }
 }
 
@@ -165,22 +127,27 @@ fn in_coordinators_words(version: i16, code: ErrorCode) -> ErrorCode {
     }
 }
 
-/// Puts the coordinator's codes where it had the word, in order.
-fn fill(
-    response: &mut TxnOffsetCommitResponse,
+fn response(
+    request: TxnOffsetCommitRequest,
     version: i16,
-    codes: &Result<Vec<ErrorCode>, ErrorCode>,
-) {
-    let mut each = codes.iter().flatten();
-    let open = response.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
-    for partition in open.filter(|partition| partition.error_code == 0) {
-        let code = match codes {
-            Ok(_) => each.next().copied().unwrap_or(ErrorCode::UnknownServerError),
-            Err(ErrorCode::CoordinatorLoadInProgress) if version < FIRST_WITH_LOADING => {
-                ErrorCode::CoordinatorNotAvailable
-            }
-            Err(code) => *code,
-        };
-        partition.error_code = code.code();
-    }
+    sorted: &Sorted,
+    codes: Codes,
+) -> TxnOffsetCommitResponse {
+    let codes = codes.map_err(|code| match code {
+        ErrorCode::CoordinatorLoadInProgress if version < FIRST_WITH_LOADING => {
+            ErrorCode::CoordinatorNotAvailable
+        }
+        code => code,
+    });
+    let mut codes = sorted.codes(&codes);
+    let topics = request.topics.into_iter().map(|topic| {
+        let partitions = topic.partitions.iter().zip(&mut codes);
+        let partitions = partitions.map(|(asked, error_code)| TxnOffsetCommitResponsePartition {
+            partition_index: asked.partition_index,
+            error_code,
+        });
+        let partitions = partitions.collect();
+        TxnOffsetCommitResponseTopic { name: topic.name, topic_id: topic.topic_id, partitions }
+    });
+    TxnOffsetCommitResponse { topics: topics.collect(), ..Default::default() }
 }

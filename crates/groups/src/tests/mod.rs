@@ -5,6 +5,7 @@ mod consumer;
 mod lab;
 mod mixed;
 mod model;
+mod offsets;
 pub(crate) use model::Dice;
 mod stored;
 mod topics;
