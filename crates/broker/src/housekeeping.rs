@@ -87,7 +87,11 @@ fn flush(broker: &Arc<Broker>, partition: &Arc<Partition>) {
     let Ok(Some(ticket)) = ticket else { return };
     let outcome = ticket.run();
     if let Err(failure) = partition.with_log(|log| log.complete_flush(&ticket, outcome)) {
-        warn!(partition = %partition.name, error = %failure, "flushing failed; the partition is offline");
+        partition.complain(
+            &failure,
+            now,
+            "syncing failed; it is tried again unless the log is offline",
+        );
     }
 }
 

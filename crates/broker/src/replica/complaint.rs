@@ -3,13 +3,13 @@
 //! Key type: [`Complaint`], one a partition.
 
 use millstream_base::{TimestampMs, TopicPartition};
-use millstream_log::{AppendError, Appended};
+use millstream_log::{AppendError, Appended, StorageError};
 use tracing::error;
 
 /// A failure that lasts is said again after this time.
 const AGAIN_AFTER_MS: i64 = 30_000;
 
-/// When it was last said that records cannot be stored.
+/// When it was last said that the disk fails.
 #[derive(Debug, Default)]
 pub(super) struct Complaint {
     said_at: Option<TimestampMs>,
@@ -23,9 +23,21 @@ impl Complaint {
         outcome: &Result<Appended, AppendError>,
         now: TimestampMs,
     ) {
-        let Err(AppendError::Storage(failure)) = outcome else { return };
+        if let Err(AppendError::Storage(failure)) = outcome {
+            self.say(name, failure, now, "records cannot be stored; their producers are told so");
+        }
+    }
+
+    /// Says `what` failed, if nothing was said of late.
+    pub(super) fn say(
+        &mut self,
+        name: &TopicPartition,
+        failure: &StorageError,
+        now: TimestampMs,
+        what: &str,
+    ) {
         if self.is_due(now) {
-            error!(partition = %name, error = %failure, "records cannot be stored; their producers are told so");
+            error!(partition = %name, error = %failure, "{what}");
         }
     }
 

@@ -33,7 +33,7 @@ fn run(partition: &Partition) {
         let prepared = inner.log.prepare_flush();
         drop(inner);
         if let Err(failure) = prepared.and_then(|ticket| sync(partition, ticket)) {
-            error!(partition = %partition.name, error = %failure, "fsync failed; the partition is offline");
+            error!(partition = %partition.name, error = %failure, "syncing failed; producers that wait for it are told so");
             let mut inner = partition.lock();
             inner.flush_failed(&failure);
             inner.flushing = false;
@@ -45,9 +45,10 @@ fn run(partition: &Partition) {
 /// Syncs outside the lock and tells those who waited.
 fn sync(partition: &Partition, ticket: Option<FlushTicket>) -> Result<(), StorageError> {
     let Some(ticket) = ticket else {
+        // All that waited then is on disk already. Not so what came since: the end may have moved.
         let mut inner = partition.lock();
-        let end = inner.log.end_offset();
-        inner.flushed(end);
+        let synced = inner.log.recovery_point();
+        inner.flushed(synced);
         return Ok(());
     };
     let outcome = ticket.run();

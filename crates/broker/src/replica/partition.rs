@@ -213,6 +213,11 @@ impl Partition {
         self.inner.lock()
     }
 
+    /// Says what the disk failed at, but not each time.
+    pub(crate) fn complain(&self, failure: &StorageError, now: TimestampMs, what: &str) {
+        self.inner.lock().complaint.say(&self.name, failure, now, what);
+    }
+
     /// Runs `look` on the log, under the lock.
     pub(crate) fn with_log<T>(&self, look: impl FnOnce(&mut Log) -> T) -> T {
         look(&mut self.inner.lock().log)

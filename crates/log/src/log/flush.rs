@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use millstream_base::{Offset, TimestampMs};
 use millstream_env::fs::OpenMode;
@@ -24,6 +25,8 @@ pub struct FlushTicket {
     epochs: Option<String>,
     names: bool,
     upto: i64,
+    /// The records were synced, and what is written beside them could not be: no room, most likely.
+    unwritten: AtomicBool,
 }
 
 impl FlushTicket {
@@ -48,7 +51,10 @@ impl FlushTicket {
         if let Some(text) = &self.epochs {
             let path = self.home.file(names::EPOCHS);
             let written = self.home.fs.write_atomically(&path, text.as_bytes());
-            written.map_err(|e| StorageError::io("write", &path, e))?;
+            written.map_err(|e| {
+                self.unwritten.store(true, Ordering::Release);
+                StorageError::io("write", &path, e)
+            })?;
         }
         if self.names {
             self.sync_names()?;
@@ -140,17 +146,25 @@ impl Log {
             .collect();
         let epochs = std::mem::take(&mut self.epochs_dirty).then(|| self.epochs.to_text());
         let names = std::mem::take(&mut self.names_dirty);
-        Ok(Some(FlushTicket { home: Arc::clone(&self.home), segments, epochs, names, upto }))
+        let home = Arc::clone(&self.home);
+        let unwritten = AtomicBool::new(false);
+        Ok(Some(FlushTicket { home, segments, epochs, names, upto, unwritten }))
     }
 
     /// Takes the outcome of a ticket. After a failed sync nothing is known of the pages that were not written, so
-    /// the log goes offline, as it must: a second sync would report success.
+    /// the log goes offline, as it must: a second sync would report success. What could not be written beside the
+    /// records is tried again with the next ticket.
     pub fn complete_flush(
         &mut self,
         ticket: &FlushTicket,
         outcome: Result<(), StorageError>,
     ) -> Result<Offset, StorageError> {
         if let Err(error) = outcome {
+            if ticket.unwritten.load(Ordering::Acquire) {
+                self.epochs_dirty |= ticket.epochs.is_some();
+                self.names_dirty |= ticket.names;
+                return Err(error);
+            }
             self.go_offline(&format!("a sync failed: {error}"));
             return Err(error);
         }

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use millstream_base::ErrorCode;
 use millstream_broker::{Running, StartError};
@@ -83,7 +84,20 @@ impl Stopped {
 
     /// Starts a broker.
     pub fn start(self) -> TestBroker {
-        self.try_start().map_err(|(error, _)| error.to_string()).unwrap()
+        let deadline = Instant::now() + PATIENCE;
+        let mut place = self;
+        loop {
+            match place.try_start() {
+                Ok(broker) => return broker,
+                // A process that another test starts holds our files, locks included, until it has become another program.
+                Err((error, again)) if error.to_string().contains("used by another broker") => {
+                    assert!(Instant::now() < deadline, "{error}");
+                    place = again;
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err((error, _)) => panic!("the broker does not start: {error}"),
+            }
+        }
     }
 
     /// The text with which a start fails.
