@@ -191,3 +191,101 @@ impl Inner {
         state.is_some_and(|state| state.txn_first_offset.is_some() && state.epoch == epoch)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use millstream_base::{ErrorCode, LeaderEpoch, NodeId, TopicPartition, Uuid};
+    use millstream_config::{BrokerConfig, ServerProperties, TopicConfig};
+    use millstream_env::fs::OsFs;
+    use millstream_log::{Log, LogConfig, OpenOptions};
+    use millstream_records::{BatchBuilder, BatchOptions};
+
+    use super::super::partition::Leadership;
+    use super::*;
+
+    const NOW: TimestampMs = TimestampMs(1_000);
+    const PRODUCER: (ProducerId, ProducerEpoch) = (ProducerId(7), ProducerEpoch(0));
+
+    fn partition(dir: &tempfile::TempDir) -> Arc<Partition> {
+        let name = TopicPartition::new("t", 0);
+        let options = OpenOptions::default();
+        let config = Arc::new(LogConfig::default());
+        let opened = Log::open(OsFs::shared(), dir.path(), name.clone(), config, &options);
+        let mut properties = ServerProperties::default();
+        properties.set("log.dirs", dir.path().to_str().unwrap());
+        let broker = BrokerConfig::load(&properties).unwrap();
+        let (config, _) = TopicConfig::resolve_lenient(&BTreeMap::new(), &broker);
+        let leadership = Leadership { leader: NodeId(1), epoch: LeaderEpoch(0), in_sync: 1 };
+        let (log, id) = (opened.unwrap().0, Uuid::default());
+        Partition::new(name, id, NodeId(1), log, leadership, config)
+    }
+
+    fn append(
+        partition: &Arc<Partition>,
+        sequence: i32,
+        verification: Option<&Verification>,
+    ) -> Result<Appended, ErrorCode> {
+        let mut builder = BatchBuilder::new(BatchOptions {
+            producer_id: PRODUCER.0,
+            producer_epoch: PRODUCER.1,
+            base_sequence: sequence,
+            transactional: true,
+            ..BatchOptions::default()
+        });
+        builder.append(NOW, None, Some(b"v"), &[]).unwrap();
+        let mut batch = builder.build().unwrap();
+        let origin = AppendOrigin::Client;
+        let appended =
+            partition.append_in_transaction(&mut batch, PRODUCER, verification, origin, None, NOW);
+        appended.map_err(|failure| failure.code())
+    }
+
+    fn marker(epoch: i16, version: i16) -> TxnMarker {
+        let epoch = ProducerEpoch(epoch);
+        TxnMarker { producer_id: PRODUCER.0, epoch, coordinator_epoch: 0, commit: true, version }
+    }
+
+    #[test]
+    fn a_marker_voids_what_was_asked_before_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let partition = partition(&dir);
+        let begin = || partition.begin_verification(PRODUCER.0, PRODUCER.1);
+        assert_eq!(append(&partition, 0, None).unwrap_err(), ErrorCode::InvalidTxnState);
+        let asked = begin();
+        assert!(asked.is_some());
+        // The coordinator has said yes; then the transaction ends before the record comes.
+        assert!(partition.append_marker(&marker(0, 0), NOW).unwrap().is_some());
+        let late = append(&partition, 0, asked.as_ref());
+        assert_eq!(late.unwrap_err(), ErrorCode::InvalidTxnState);
+        // The same where the marker is in the log already and is not written again.
+        let asked = begin();
+        assert!(partition.append_marker(&marker(0, 0), NOW).unwrap().is_none());
+        let late = append(&partition, 0, asked.as_ref());
+        assert_eq!(late.unwrap_err(), ErrorCode::InvalidTxnState);
+        // Asked anew, it is let in; then nothing need be asked until the end.
+        let asked = begin();
+        append(&partition, 0, asked.as_ref()).unwrap();
+        assert!(begin().is_none());
+        append(&partition, 1, None).unwrap();
+        drop(asked);
+        assert!(partition.append_marker(&marker(0, 0), NOW).unwrap().is_some());
+        assert!(begin().is_some());
+        assert!(partition.lock().verifying.by_producer.is_empty(), "tokens end with requests");
+    }
+
+    #[test]
+    fn a_late_marker_does_not_end_the_next_transaction() {
+        let dir = tempfile::tempdir().unwrap();
+        let partition = partition(&dir);
+        let asked = partition.begin_verification(PRODUCER.0, PRODUCER.1);
+        append(&partition, 0, asked.as_ref()).unwrap();
+        // With version 2 the end of records of epoch 0 carries epoch 1.
+        let stale = partition.append_marker(&marker(0, 2), NOW).unwrap_err();
+        assert_eq!(stale.code(), ErrorCode::InvalidProducerEpoch);
+        assert!(partition.append_marker(&marker(1, 2), NOW).unwrap().is_some());
+        assert!(partition.append_marker(&marker(1, 2), NOW).unwrap().is_none(), "once");
+        assert!(partition.append_marker(&marker(0, 2), NOW).is_err(), "an older end");
+    }
+}
