@@ -5,6 +5,11 @@ use std::path::Path;
 use millstream_base::ErrorCode;
 use millstream_wire::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use millstream_wire::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
+use millstream_wire::messages::find_coordinator::FindCoordinatorRequest;
+use millstream_wire::messages::offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use millstream_wire::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestTopic};
 
 use crate::support::batch::{self, batch, big};
 use crate::support::broker::Stopped;
@@ -276,4 +281,87 @@ fn a_port_in_use_is_refused_before_the_directory_is_touched() {
     assert!(!place.path().exists());
     broker.assert_alive();
     assert!(batch::values(&[], 0).is_empty());
+}
+
+/// Commits `offset` for group `g`, with metadata of that many bytes.
+fn commit(client: &mut Client, topic: &Topic, offset: i64, metadata: usize) -> ErrorCode {
+    let partition = OffsetCommitRequestPartition {
+        partition_index: 0,
+        committed_offset: offset,
+        committed_leader_epoch: -1,
+        committed_metadata: Some("m".repeat(metadata).into()),
+    };
+    let committed = OffsetCommitRequestTopic {
+        name: topic.name.as_str().into(),
+        partitions: vec![partition],
+        ..Default::default()
+    };
+    let request = OffsetCommitRequest {
+        group_id: "g".into(),
+        generation_id_or_member_epoch: -1,
+        topics: vec![committed],
+        ..Default::default()
+    };
+    code(client.call(8, &request).topics[0].partitions[0].error_code)
+}
+
+/// The committed offset, once the coordinator has loaded.
+fn committed(client: &mut Client, topic: &Topic) -> i64 {
+    let asked =
+        OffsetFetchRequestTopic { name: topic.name.as_str().into(), partition_indexes: vec![0] };
+    let request = OffsetFetchRequest {
+        group_id: "g".into(),
+        topics: Some(vec![asked]),
+        ..Default::default()
+    };
+    eventually("a coordinator that has loaded", || {
+        let answer = client.call(7, &request);
+        let ready = code(answer.error_code) == ErrorCode::None;
+        ready.then(|| answer.topics[0].partitions[0].committed_offset)
+    })
+}
+
+#[test]
+fn a_commit_that_finds_no_room_is_refused_and_the_last_one_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let settings = [("offsets.topic.num.partitions", "1")];
+    // Sixty commits of four thousand bytes, no more.
+    let broker = Child::start(&data, &settings, Under::FileLimit(512));
+    let topic = broker.topic("read", 1, &[]);
+    let mut client = broker.connect();
+    let find = FindCoordinatorRequest { coordinator_keys: vec!["g".into()], ..Default::default() };
+    eventually("a coordinator", || {
+        (client.call(4, &find).coordinators[0].error_code == 0).then_some(())
+    });
+    eventually("a coordinator that has loaded", || {
+        (commit(&mut client, &topic, 0, 1) == ErrorCode::None).then_some(())
+    });
+    let mut last = 0;
+    let refused = loop {
+        match commit(&mut client, &topic, last + 1, 4000) {
+            ErrorCode::None => last += 1,
+            refused => break refused,
+        }
+        assert!(last < 1000, "a thousand commits found room");
+    };
+    assert!(
+        matches!(refused, ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable),
+        "{refused:?}: clients must try again"
+    );
+    assert!(last > 30, "{last}");
+    assert_eq!(committed(&mut client, &topic), last);
+    // The group is served on, and a commit that fits is taken.
+    eventually("a small commit", || {
+        (commit(&mut client, &topic, last + 1, 1) == ErrorCode::None).then_some(())
+    });
+    assert_eq!(committed(&mut client, &topic), last + 1);
+    broker.assert_alive();
+    broker.kill();
+
+    let broker = Child::start(&data, &settings, Under::Nothing);
+    let mut client = broker.connect();
+    assert_eq!(committed(&mut client, &topic), last + 1);
+    assert_eq!(commit(&mut client, &topic, last + 2, 4000), ErrorCode::None);
+    assert_eq!(committed(&mut client, &topic), last + 2);
 }
