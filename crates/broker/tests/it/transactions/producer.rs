@@ -310,7 +310,6 @@ pub fn produce_request(
     let data = PartitionProduceData {
         index: partition,
         records: Some(Records::Bytes(batch.into())),
-        ..Default::default()
     };
     let by_id = version >= 13;
     ProduceRequest {
