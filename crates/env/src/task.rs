@@ -35,6 +35,11 @@ pub fn block_here<R>(work: impl FnOnce() -> R) -> R {
     }
 }
 
+/// Lets this thread, which must be one where waiting does no harm, sleep.
+pub fn sleep_here(time: Duration) {
+    std::thread::sleep(time);
+}
+
 /// The multi-thread runtime that one process has. `worker_threads` of `None` takes one a core.
 pub fn runtime(worker_threads: Option<usize>) -> std::io::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();

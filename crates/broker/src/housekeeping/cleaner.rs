@@ -241,7 +241,7 @@ impl Pace for Pacer<'_> {
             if left < Duration::from_millis(1) {
                 return true;
             }
-            std::thread::sleep(left.min(NAP));
+            task::sleep_here(left.min(NAP));
         }
     }
 }
