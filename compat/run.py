@@ -31,11 +31,15 @@ from harness.scenarios import SCENARIOS  # noqa: E402
 
 CLIENT_LIMIT_S = 300.0
 # Kafka's own defaults but for times that groups only wait: three seconds before the first assignment
-# of a classic group, five between the heartbeats of a member that the broker assigns.
+# of a classic group, five between the heartbeats of a member that the broker assigns, 45 until one is lost.
 SETTINGS = {
     "group.initial.rebalance.delay.ms": "0",
     "group.consumer.min.heartbeat.interval.ms": "300",
     "group.consumer.heartbeat.interval.ms": "300",
+    "group.consumer.min.session.timeout.ms": "6000",
+    "group.consumer.session.timeout.ms": "6000",
+    "group.consumer.assignment.interval.ms": "0",
+    "group.consumer.regex.refresh.interval.ms": "10000",
 }
 STRICT = SETTINGS | {"auto.create.topics.enable": "false"}
 

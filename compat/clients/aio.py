@@ -77,6 +77,12 @@ class AioConsumer(Consumer):
 
         self.loop.run(subscribe())
 
+    def subscribe_pattern(self, pattern):
+        async def subscribe():
+            self.inner.subscribe(pattern=pattern)
+
+        self.loop.run(subscribe())
+
     def assign(self, topic, offsets):
         async def assign():
             self.inner.assign([aiokafka.TopicPartition(topic, p) for p in offsets])
@@ -164,8 +170,10 @@ class AioDriver(Driver):
     cannot = {
         "delete_groups": "aiokafka's admin client has no call that deletes groups",
         "cooperative": "aiokafka has no cooperative assignor",
+        "commit_unknown_topic": "aiokafka commits again and again while the topic is not there",
     } | dict.fromkeys(
-        ("new_protocol", "migration"), "aiokafka speaks only the classic group protocol"
+        ("new_protocol", "new_protocol_killed", "new_protocol_static", "new_protocol_regex", "migration"),
+        "aiokafka speaks only the classic group protocol"
     )
 
     def __init__(self, bootstrap: str):
@@ -270,6 +278,23 @@ class AioDriver(Driver):
         wanted = [aiokafka.TopicPartition(topic, p) for p in range(partitions)]
         call = self.admin.list_consumer_group_offsets(group, partitions=wanted)
         return {where.partition: entry.offset for where, entry in self.loop.run(call).items()}
+
+    def set_offsets(self, group, topic, offsets):
+        # The admin client has no call for it; a consumer without a subscription commits from outside.
+        places = {aiokafka.TopicPartition(topic, p): o for p, o in offsets.items()}
+
+        async def commit():
+            consumer = aiokafka.AIOKafkaConsumer(
+                bootstrap_servers=self.bootstrap, group_id=group, enable_auto_commit=False
+            )
+            await consumer.start()
+            try:
+                consumer.assign(list(places))
+                await consumer.commit(places)
+            finally:
+                await consumer.stop()
+
+        self.loop.run(commit())
 
     def produce(self, topic, records, codec="none", acks=-1, idempotent=False):
         self.loop.run(self._produce(topic, records, codec, acks, idempotent))

@@ -61,6 +61,9 @@ class ConfluentConsumer(Consumer):
     def subscribe(self, topic):
         self.inner.subscribe([topic])
 
+    def subscribe_pattern(self, pattern):
+        self.inner.subscribe([pattern])
+
     def assign(self, topic, offsets):
         self.inner.assign([ck.TopicPartition(topic, p, o) for p, o in offsets.items()])
 
@@ -230,6 +233,14 @@ class ConfluentDriver(Driver):
         request = ck.ConsumerGroupTopicPartitions(group, wanted)
         answer = result(self.admin.list_consumer_group_offsets([request])[group])
         return {each.partition: each.offset for each in answer.topic_partitions}
+
+    def set_offsets(self, group, topic, offsets):
+        places = [ck.TopicPartition(topic, p, o) for p, o in offsets.items()]
+        request = ck.ConsumerGroupTopicPartitions(group, places)
+        answer = result(self.admin.alter_consumer_group_offsets([request])[group])
+        for each in answer.topic_partitions:
+            if each.error is not None:
+                raise failure_of(each.error)
 
     def produce(self, topic, records, codec="none", acks=-1, idempotent=False):
         producer = ck.Producer(

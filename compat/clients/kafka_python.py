@@ -53,6 +53,9 @@ class PythonConsumer(Consumer):
     def subscribe(self, topic):
         self.inner.subscribe([topic])
 
+    def subscribe_pattern(self, pattern):
+        self.inner.subscribe(pattern=pattern)
+
     def assign(self, topic, offsets):
         self.inner.assign([kafka.TopicPartition(topic, p) for p in offsets])
         for partition, offset in offsets.items():
@@ -130,7 +133,8 @@ class PythonDriver(Driver):
     """A `KafkaAdminClient`, and a producer or consumer a call."""
 
     cannot = dict.fromkeys(
-        ("new_protocol", "migration"), "kafka-python speaks only the classic group protocol"
+        ("new_protocol", "new_protocol_killed", "new_protocol_static", "new_protocol_regex", "migration"),
+        "kafka-python speaks only the classic group protocol"
     )
     null_header_values = False
 
@@ -208,6 +212,15 @@ class PythonDriver(Driver):
         wanted = [kafka.TopicPartition(topic, p) for p in range(partitions)]
         offsets = named(self.admin.list_group_offsets, {group: wanted})[group]
         return {where.partition: entry.offset for where, entry in offsets.items()}
+
+    def set_offsets(self, group, topic, offsets):
+        places = {
+            kafka.TopicPartition(topic, p): kafka.OffsetAndMetadata(o, "", -1)
+            for p, o in offsets.items()
+        }
+        for error in named(self.admin.alter_group_offsets, group, places).values():
+            if error.errno:
+                raise KafkaFailure.of_code(error.errno)
 
     def produce(self, topic, records, codec="none", acks=-1, idempotent=False):
         producer = kafka.KafkaProducer(

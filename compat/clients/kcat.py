@@ -161,6 +161,8 @@ class KcatDriver(ConfluentDriver):
             "describe_groups",
             "delete_groups",
             "delete_topic",
+            "reset_offsets",
+            "commit_unknown_topic",
         )
     }
     cannot |= {
@@ -179,7 +181,12 @@ class KcatDriver(ConfluentDriver):
             "member_killed",
             "static_restart",
             "cooperative",
+            "idle_members",
+            "pattern",
             "new_protocol",
+            "new_protocol_killed",
+            "new_protocol_static",
+            "new_protocol_regex",
             "migration",
         )
     }

@@ -86,6 +86,9 @@ class NodeConsumer(Consumer):
     def subscribe(self, topic):
         self._call("subscribe", topic)
 
+    def subscribe_pattern(self, pattern):
+        self._call("subscribe_pattern", pattern)
+
     def assign(self, topic, offsets):
         self._call("assign", topic, list(offsets.items()))
 
@@ -201,6 +204,9 @@ class NodeDriver(Driver):
     def committed(self, group, topic, partitions):
         return dict(self.call("committed", group, topic, partitions))
 
+    def set_offsets(self, group, topic, offsets):
+        self.call("set_offsets", group, topic, list(offsets.items()))
+
     def produce(self, topic, records, codec="none", acks=-1, idempotent=False):
         self.call("produce", topic, to_wire(records), codec, acks, idempotent)
 
@@ -228,7 +234,8 @@ class KafkajsDriver(NodeDriver):
         "static_restart": "kafkajs has no static members",
         "cooperative": "kafkajs has no cooperative assignor",
     } | dict.fromkeys(
-        ("new_protocol", "migration"), "kafkajs speaks only the classic group protocol"
+        ("new_protocol", "new_protocol_killed", "new_protocol_static", "new_protocol_regex", "migration"),
+        "kafkajs speaks only the classic group protocol"
     )
     null_header_values = False
 
@@ -241,6 +248,8 @@ class PlatformaticDriver(NodeDriver):
         "reset_earliest": "@platformatic/kafka never resets an offset that is out of range",
         "reset_latest": "@platformatic/kafka never resets an offset that is out of range",
         "cooperative": "@platformatic/kafka has no cooperative assignor",
+        "pattern": "@platformatic/kafka subscribes to names alone",
+        "new_protocol_regex": "@platformatic/kafka subscribes to names alone",
         # Its version 1 subscription ends before the owned partitions, so no broker can take it over.
         "migration": "classic members of @platformatic/kafka send a subscription that is cut short",
     } | dict.fromkeys(

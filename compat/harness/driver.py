@@ -14,6 +14,7 @@ ERROR_NAMES = {
     1: "OFFSET_OUT_OF_RANGE",
     3: "UNKNOWN_TOPIC_OR_PARTITION",
     10: "MESSAGE_TOO_LARGE",
+    25: "UNKNOWN_MEMBER_ID",
     36: "TOPIC_ALREADY_EXISTS",
     37: "INVALID_PARTITIONS",
     40: "INVALID_CONFIG",
@@ -97,6 +98,10 @@ class Consumer:
 
     def subscribe(self, topic: str) -> None:
         """Joins the group for one topic."""
+        raise NotImplementedError
+
+    def subscribe_pattern(self, pattern: str) -> None:
+        """Joins the group for all topics whose name matches an expression; it begins with `^`."""
         raise NotImplementedError
 
     def assign(self, topic: str, offsets: dict[int, int]) -> None:
@@ -197,6 +202,10 @@ class Driver:
 
     def committed(self, group: str, topic: str, partitions: int) -> dict[int, int]:
         """Committed offsets by partition."""
+        raise NotImplementedError
+
+    def set_offsets(self, group: str, topic: str, offsets: dict[int, int]) -> None:
+        """Sets committed offsets of a group that has no members."""
         raise NotImplementedError
 
     def produce(

@@ -64,6 +64,10 @@ class Reader {
     })
   }
 
+  async subscribe_pattern(pattern) {
+    await this.subscribe(new RegExp(pattern))
+  }
+
   async subscribe(topic) {
     this.topic = topic
     await this.consumer.connect()
@@ -262,6 +266,11 @@ class Driver {
   async committed(groupId, topic) {
     const found = await this.admin.fetchOffsets({ groupId, topics: [topic] })
     return found[0].partitions.map(each => [each.partition, Number(each.offset)])
+  }
+
+  async set_offsets(groupId, topic, offsets) {
+    const partitions = offsets.map(([partition, offset]) => ({ partition, offset: String(offset) }))
+    await this.admin.setOffsets({ groupId, topic, partitions })
   }
 
   async produce(topic, records, codec, acks, idempotent) {

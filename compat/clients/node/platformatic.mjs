@@ -267,6 +267,14 @@ class Driver {
     return partitions.map(each => [each.partitionIndex, Number(each.committedOffset)])
   }
 
+  async set_offsets(groupId, name, offsets) {
+    const partitionOffsets = offsets.map(([partition, offset]) => ({
+      partition,
+      offset: BigInt(offset),
+    }))
+    await this.admin.alterConsumerGroupOffsets({ groupId, topics: [{ name, partitionOffsets }] })
+  }
+
   async produce(topic, records, compression, acks, idempotent) {
     const producer = new Producer({ ...this.common, idempotent, autocreateTopics: true })
     try {
