@@ -230,3 +230,41 @@ fn stopping_does_not_wait_for_clients() {
     let again = stopped.start();
     assert_eq!(again.connect().read_values(&topic, 0), [""; 0]);
 }
+
+#[test]
+fn large_requests_share_a_bound_and_a_stalled_one_does_not_keep_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = [
+        ("socket.request.max.bytes", "8000000"),
+        ("queued.max.request.bytes", "8000000"),
+        ("connections.max.idle.ms", "1500"),
+    ];
+    let broker = Child::start(&dir.path().join("data"), &settings, Under::Nothing);
+    let topic = broker.topic("shared", 1, &[("max.message.bytes", "8000000")]);
+    let large = request_bytes(PRODUCE, 1, &produce(&topic, 0, -1, batch::big(6_000_000)));
+    let mut stalled = broker.connect();
+    stalled.send_raw(&large[..large.len() / 2]);
+    let before = broker.memory();
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                // It may have to wait for longer than a connection may be quiet: then it tries again, as clients do.
+                eventually("a large request is served", || {
+                    let mut client = broker.connect();
+                    client.stream().write_all(&large).ok()?;
+                    client.receive_frame().ok()
+                });
+            });
+        }
+        // Small ones do not wait for them.
+        for _ in 0..20 {
+            broker.assert_alive();
+        }
+    });
+    stalled.read_to_close();
+    let grown = broker.memory().saturating_sub(before);
+    assert!(grown < 32 << 20, "the broker grew by {} MiB", grown >> 20);
+    let mut request = fetch(&topic, &[(0, 0)]);
+    request.max_bytes = 1;
+    broker.connect().call(FETCH, &request);
+}
