@@ -196,6 +196,7 @@ impl Cleaner {
 
     fn write_checkpoint(&self) {
         let replicas = self.broker.replicas();
+        let _turn = replicas.checkpoint_turn();
         let hosted = replicas.all();
         let offsets: Vec<_> = {
             let mut state = self.state.lock();

@@ -69,9 +69,19 @@ pub(crate) struct Logs {
     dirs: Vec<Dir>,
     /// Directories that could not be used when the broker started.
     absent: Vec<PathBuf>,
+    /// Partitions whose logs could not be opened: what the checkpoints say of them is kept for the next start.
+    damaged: OnceLock<HashSet<TopicPartition>>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
 }
+
+/// Every file of offsets by partition name.
+const CHECKPOINTS: [CheckpointKind; 4] = [
+    CheckpointKind::RecoveryPoint,
+    CheckpointKind::LogStart,
+    CheckpointKind::HighWatermark,
+    CheckpointKind::Cleaner,
+];
 
 /// What a log's checkpoints say of it.
 #[derive(Debug, Clone)]
@@ -120,7 +130,8 @@ impl Logs {
     ) -> Self {
         let each = open_files / dirs.len().max(1);
         dirs.iter().for_each(|dir| dir.open_files().set_limit(each));
-        Self { dirs: dirs.into_iter().map(Dir::new).collect(), absent, clock, random }
+        let dirs = dirs.into_iter().map(Dir::new).collect();
+        Self { dirs, absent, damaged: OnceLock::new(), clock, random }
     }
 
     /// The directories, those that went out of service since the start included.
@@ -291,7 +302,7 @@ impl Logs {
         }
         let mut failed = Vec::new();
         for (dir, here) in self.dirs.iter().zip(by_dir).filter(|(dir, _)| dir.is_online()) {
-            if let Err(failure) = dir.checkpoint(&here) {
+            if let Err(failure) = dir.checkpoint(&here, self.damaged()) {
                 warn!(error = %failure, "checkpoints could not be written; a crash now means a longer start");
                 if let Err(gone) = dir.dir.probe() {
                     dir.fail(gone);
@@ -300,6 +311,36 @@ impl Logs {
             }
         }
         failed
+    }
+
+    /// Notes which logs could not be opened.
+    pub(crate) fn note_damaged(&self, damaged: HashSet<TopicPartition>) {
+        // Only the start opens what lies in the directories.
+        let _ = self.damaged.set(damaged);
+    }
+
+    fn damaged(&self) -> Option<&HashSet<TopicPartition>> {
+        self.damaged.get().filter(|damaged| !damaged.is_empty())
+    }
+
+    /// Takes every line that `is_known` does not want out of the checkpoints: they are kept by name, and a topic made anew
+    /// under a name must inherit neither a log start nor a recovery point nor what was compacted.
+    pub(crate) fn forget(&self, is_known: &dyn Fn(&TopicPartition) -> bool) {
+        for dir in self.dirs.iter().filter(|dir| dir.is_online()) {
+            for kind in CHECKPOINTS {
+                let forgotten = dir.dir.read_checkpoint(kind).and_then(|mut offsets| {
+                    let lines = offsets.len();
+                    offsets.retain(|partition, _| is_known(partition));
+                    if offsets.len() == lines {
+                        return Ok(());
+                    }
+                    dir.dir.write_checkpoint(kind, &offsets)
+                });
+                if let Err(failure) = forgotten {
+                    warn!(error = %failure, "a deleted partition stays in a checkpoint until that is written again");
+                }
+            }
+        }
     }
 
     /// Reads a checkpoint of every directory in service.
@@ -329,7 +370,7 @@ impl Logs {
         }
         let online = self.dirs.iter().zip(by_dir).filter(|(dir, _)| dir.is_online());
         for (dir, offsets) in online {
-            dir.dir.write_checkpoint(kind, &offsets)?;
+            dir.write(kind, offsets, self.damaged())?;
         }
         Ok(())
     }
@@ -350,6 +391,12 @@ impl Logs {
 
     /// Leaves the marker of a clean stop in a directory: every log in it is closed and every checkpoint written.
     pub(crate) fn mark_clean(&self, is_clean: impl Fn(&Dir) -> bool) {
+        if self.damaged().is_some() {
+            warn!(
+                "some logs could not be opened: the stop is not marked as clean, so that the next start checks them"
+            );
+            return;
+        }
         for dir in self.dirs.iter().filter(|dir| dir.is_online() && is_clean(dir)) {
             if let Err(failure) = dir.dir.mark_clean(-1) {
                 warn!(error = %failure, "the stop is not marked as clean; the next start will check the logs");
@@ -397,13 +444,33 @@ impl Dir {
         clean
     }
 
-    fn checkpoint(&self, here: &[&LogState]) -> Result<(), StorageError> {
+    /// Writes a checkpoint; what it said of damaged partitions stays.
+    fn write(
+        &self,
+        kind: CheckpointKind,
+        mut offsets: OffsetCheckpoint,
+        damaged: Option<&HashSet<TopicPartition>>,
+    ) -> Result<(), StorageError> {
+        if let Some(damaged) = damaged {
+            let mut kept = self.dir.read_checkpoint(kind).unwrap_or_default();
+            kept.retain(|partition, _| damaged.contains(partition));
+            kept.append(&mut offsets);
+            offsets = kept;
+        }
+        self.dir.write_checkpoint(kind, &offsets)
+    }
+
+    fn checkpoint(
+        &self,
+        here: &[&LogState],
+        damaged: Option<&HashSet<TopicPartition>>,
+    ) -> Result<(), StorageError> {
         let offsets = |of: fn(&LogState) -> Offset| -> OffsetCheckpoint {
             here.iter().map(|state| (state.partition.clone(), of(state))).collect()
         };
         let mut starts = offsets(|state| state.log_start);
         starts.retain(|_, start| *start > Offset::ZERO);
-        let write = |kind, offsets| self.dir.write_checkpoint(kind, &offsets);
+        let write = |kind, offsets| self.write(kind, offsets, damaged);
         write(CheckpointKind::RecoveryPoint, offsets(|s| s.recovery_point))?;
         write(CheckpointKind::LogStart, starts)?;
         write(CheckpointKind::HighWatermark, offsets(|s| s.high_watermark))

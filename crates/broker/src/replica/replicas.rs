@@ -3,7 +3,7 @@
 //! Key type: [`Replicas`]. It is told of every metadata commit before anyone else learns of it, so a topic that a client is told of
 //! can be written already. Invariant: a partition is in the map exactly while its log is open.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -16,7 +16,7 @@ use millstream_metadata::{
     Topic,
 };
 use millstream_quorum::ImageListener;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use tracing::{error, info, warn};
 
 use super::logs::{Dir, Home, LogState, Logs, Opened, in_parallel};
@@ -140,6 +140,11 @@ impl Replicas {
                 self.host(topic, *index, partition, found, &config);
             }
         }
+        // What a kill left of partitions that metadata does not know any more.
+        let is_known =
+            |name: &TopicPartition| image.topics.partition(&name.topic, name.partition).is_some();
+        self.logs.forget(&is_known);
+        self.logs.note_damaged(opened.failed);
     }
 
     fn host(
@@ -336,6 +341,11 @@ impl Replicas {
         self.logs.checkpoint(&self.states())
     }
 
+    /// Whoever writes checkpoints holds this from looking at the partitions until they are written.
+    pub(crate) fn checkpoint_turn(&self) -> MutexGuard<'_, ()> {
+        self.checkpointing.lock()
+    }
+
     /// Writes where the logs start: what was deleted on request stays deleted after a kill.
     pub(crate) fn checkpoint_starts(&self) -> Result<(), StorageError> {
         let _turn = self.checkpointing.lock();
@@ -399,6 +409,12 @@ impl ImageListener for Replicas {
     fn committed(&self, image: &Arc<ClusterImage>, delta: &ImageDelta) {
         for topic in delta.topics_deleted.values() {
             self.remove(topic);
+        }
+        if !delta.topics_deleted.is_empty() {
+            let gone: HashSet<_> =
+                delta.topics_deleted.values().map(|topic| &*topic.name).collect();
+            let _turn = self.checkpoint_turn();
+            self.logs.forget(&|partition| !gone.contains(&*partition.topic));
         }
         let mut known: Option<(Uuid, Configs)> = None;
         let mut changes = Vec::with_capacity(delta.partitions.len());

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use millstream_base::ErrorCode;
+use millstream_wire::messages::delete_topics::DeleteTopicsRequest;
 use millstream_wire::messages::describe_log_dirs::{DescribeLogDirsRequest, DescribeLogDirsResult};
 use millstream_wire::messages::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponsePartition,
@@ -188,4 +189,47 @@ fn what_belongs_to_no_topic_is_not_touched() {
     left.sort();
     assert_eq!(left, ["00000000000000000007.index", "beach.jpg"]);
     drop(place);
+}
+
+#[test]
+fn a_topic_made_anew_inherits_nothing_from_the_checkpoints_of_the_old_one() {
+    let broker = Stopped::new(&[]).start();
+    let old = broker.topic("again", 1, &[]);
+    let mut client = broker.connect();
+    for _ in 0..6 {
+        client.produce(&old, 0, batch(&["old"]));
+    }
+    crate::offsets::delete_records(&mut client, &old, 5).unwrap();
+    let names = vec![old.name.as_str().into()];
+    let delete =
+        DeleteTopicsRequest { topic_names: names, timeout_ms: 30_000, ..Default::default() };
+    assert_eq!(client.call(5, &delete).responses[0].error_code, 0);
+    let new = broker.topic("again", 1, &[]);
+    client.produce(&new, 0, batch(&["new"]));
+    client.produce(&new, 0, batch(&["newer"]));
+    let broker = broker.crash().start();
+    assert_eq!(broker.connect().read_values(&new, 0), ["new", "newer"]);
+}
+
+#[test]
+fn what_checkpoints_say_of_a_log_that_cannot_be_opened_is_kept() {
+    let broker = Stopped::new(&[]).start();
+    let topic = broker.topic("hurt", 1, &[]);
+    let mut client = broker.connect();
+    for _ in 0..3 {
+        client.produce(&topic, 0, batch(&["r"]));
+    }
+    crate::offsets::delete_records(&mut client, &topic, 2).unwrap();
+    let place = broker.stop();
+    // A directory where the log's file should be: it cannot be opened as long as that stands.
+    let file = place.partition(&topic, 0).join("00000000000000000000.log");
+    let aside = file.with_extension("aside");
+    std::fs::rename(&file, &aside).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let place = place.start().stop();
+    std::fs::remove_dir(&file).unwrap();
+    std::fs::rename(&aside, &file).unwrap();
+    let broker = place.start();
+    let start = broker.connect().list_offset(5, &topic, -2).offset;
+    assert_eq!(start, 2, "where the log starts is still known");
 }
