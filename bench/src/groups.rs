@@ -16,8 +16,9 @@ const CONSUMER_INTERVAL: Duration = Duration::from_secs(5);
 /// About what a client's subscription and assignment weigh.
 const METADATA: [u8; 60] = [0; 60];
 const ASSIGNMENT: [u8; 40] = [0; 40];
-/// Rounds of heartbeats in which every group must have its final assignment.
-const ROUNDS: usize = 40;
+/// Time in which every group must have its final assignment, and the pause between heartbeats until then.
+const SETTLING: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Runs and shows.
 pub fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
@@ -75,10 +76,13 @@ fn live(
     join: Join,
     seen: &mut Seen,
 ) -> Result<()> {
-    // Members of a group come within this time, as when a service is deployed.
-    let settings = ["group.initial.rebalance.delay.ms=3000"];
+    // Members come within this time, as when a service is deployed; all of them at once, for which the
+    // usual queue of connections is too short.
+    let settings = ["group.initial.rebalance.delay.ms=2000", "socket.listen.backlog.size=4096"];
     let mut broker = Broker::start_with(&plan.broker, &plan.data_dir, &settings)?;
-    Connection::open(broker.address())?.create_topic(TOPIC, MEMBERS_A_GROUP as i32)?;
+    let mut connection = Connection::open(broker.address())?;
+    connection.create_topic(TOPIC, MEMBERS_A_GROUP as i32)?;
+    connection.find_coordinator("group-0")?;
     let empty = broker.resident_mib()?;
     let (began, before) = (Instant::now(), broker.cpu()?);
     let mut members = join(&broker, groups)?;
@@ -215,7 +219,8 @@ fn consumer(broker: &Broker, groups: usize) -> Result<Vec<Member>> {
             tells: true,
         });
     }
-    for _ in 0..ROUNDS {
+    let began = Instant::now();
+    while began.elapsed() < SETTLING {
         for member in &mut members {
             let frame = member.heartbeat(member.tells);
             member.connection.send(&frame)?;
@@ -238,8 +243,9 @@ fn consumer(broker: &Broker, groups: usize) -> Result<Vec<Member>> {
             };
             return Ok(members.into_iter().map(ready).collect());
         }
+        std::thread::sleep(PAUSE);
     }
-    bail!("not every group was settled after {ROUNDS} rounds")
+    bail!("not every group was settled after {SETTLING:?}")
 }
 
 impl Assigned {

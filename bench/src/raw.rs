@@ -214,12 +214,17 @@ impl Connection {
         answer.int32()
     }
 
-    /// Joins a group of its own.
-    pub fn join(&mut self, group: &str) -> Result<Member> {
+    /// Asks who coordinates a group, which makes the topic of the coordinators where there is none yet.
+    pub fn find_coordinator(&mut self, group: &str) -> Result<()> {
         let body = Body::default().string(group).int8(0);
         let mut answer = self.ask(&body.frame(Api::FindCoordinator, 2))?;
         answer.skip(4)?;
-        answer.check("FindCoordinator")?;
+        answer.check("FindCoordinator")
+    }
+
+    /// Joins a group of its own.
+    pub fn join(&mut self, group: &str) -> Result<Member> {
+        self.find_coordinator(group)?;
         let body = Body::default().string(group).int32(30_000).int32(30_000).string("");
         let body = body.string("consumer").int32(1).string("range").bytes(&[]);
         let mut answer = self.ask(&body.frame(Api::JoinGroup, 2))?;
