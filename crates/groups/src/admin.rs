@@ -8,9 +8,9 @@ use bytes::Bytes;
 use millstream_base::ErrorCode;
 
 use crate::classic::{ClassicGroup, Member, State};
-use crate::commit::tombstone;
 use crate::consumer::{Assignment, ConsumerGroup, ConsumerMember, plain};
 use crate::effect::Decided;
+use crate::expire::tombstone;
 use crate::offsets::CommittedOffset;
 use crate::record::Record;
 use crate::shard::{Group, Shard};

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use millstream_base::ErrorCode;
+use millstream_base::{ErrorCode, Uuid};
 
 /// A committed offset with all that Kafka stores beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct CommittedOffset {
     pub leader_epoch: i32,
     /// The client's own note.
     pub metadata: Box<str>,
+    /// The topic's id; zero where the log does not say.
+    pub topic_id: Uuid,
     /// Wall clock of the commit.
     pub commit_timestamp_ms: i64,
     /// An expiry asked for by an old client (OffsetCommit 2-4); -1 for none.
@@ -63,6 +65,8 @@ pub struct TransactionalCommit {
 pub struct CommitOffset {
     /// Which topic.
     pub topic: Arc<str>,
+    /// Its id; zero when not known.
+    pub topic_id: Uuid,
     /// Which partition of it.
     pub partition: i32,
     /// The next offset to read.
@@ -139,18 +143,40 @@ impl Offsets {
         })
     }
 
-    /// All of one topic of a group.
-    pub(crate) fn of_topic(
+    /// All that is committed for topics of which `wants` holds, in order of group, topic and partition.
+    pub(crate) fn of_topics(
         &self,
-        group: &str,
-        topic: &str,
-    ) -> impl Iterator<Item = (i32, &CommittedOffset)> {
-        let partitions = self.groups.get(group).and_then(|topics| topics.get(topic));
-        partitions.into_iter().flatten().map(|(partition, stored)| (*partition, &stored.value))
+        wants: impl Fn(&Arc<str>) -> bool,
+    ) -> impl Iterator<Item = (&Arc<str>, &Arc<str>, i32, &CommittedOffset)> {
+        let topics = self.groups.iter().flat_map(|(group, topics)| {
+            topics.iter().map(move |(topic, partitions)| (group, topic, partitions))
+        });
+        let wanted = topics.filter(move |(_, topic, _)| wants(topic));
+        wanted.flat_map(|(group, topic, partitions)| {
+            let all = partitions.iter();
+            all.map(move |(partition, stored)| (group, topic, *partition, &stored.value))
+        })
     }
 
-    pub(crate) fn group_ids(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.groups.keys()
+    /// Partitions that have nothing but commits in open transactions.
+    pub(crate) fn only_open(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>, i32)> {
+        let all = self.open_counts.iter().flat_map(|(group, counts)| {
+            counts.keys().map(move |(topic, partition)| (group, topic, *partition))
+        });
+        all.filter(|(group, topic, partition)| self.get(group, topic, *partition).is_none())
+    }
+
+    /// What open transactions would commit for a partition.
+    pub(crate) fn open_of(
+        &self,
+        group: &Arc<str>,
+        topic: &Arc<str>,
+        partition: i32,
+    ) -> impl Iterator<Item = &CommittedOffset> {
+        let is_open = self.is_unstable(group, topic, partition);
+        let key = (Arc::clone(group), Arc::clone(topic), partition);
+        let open = is_open.then(|| self.open.values()).into_iter().flatten();
+        open.filter_map(move |commits| commits.get(&key)).map(|stored| &stored.value)
     }
 
     /// Whether a transaction with a commit for the partition is open.

@@ -67,12 +67,19 @@ impl<'a> Commits<'a> {
         partitions: impl Iterator<Item = AskedPartition<'p>>,
     ) {
         let named = self.allowed.and_then(|()| self.resolve(topic));
+        let topic = named.map(|name| (self.image.topics.get(&name).cloned(), name));
         for asked in partitions {
-            let known = named.clone().and_then(|name| self.exists(name, asked.index));
+            let known = topic.as_ref().map_err(|code| *code).and_then(|(topic, name)| {
+                let topic = topic.as_ref().ok_or(ErrorCode::UnknownTopicOrPartition)?;
+                let partition = topic.partition(PartitionIndex(asked.index));
+                partition.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+                Ok((Arc::clone(name), topic.id))
+            });
             self.sorted.0.push(known.as_ref().err().copied());
-            let Ok(topic) = known else { continue };
+            let Ok((topic, topic_id)) = known else { continue };
             self.offsets.push(CommitOffset {
                 topic,
+                topic_id,
                 partition: asked.index,
                 offset: asked.offset,
                 leader_epoch: asked.leader_epoch,
@@ -97,13 +104,6 @@ impl<'a> Commits<'a> {
             Ok(name)
         } else {
             Err(ErrorCode::TopicAuthorizationFailed)
-        }
-    }
-
-    fn exists(&self, topic: Arc<str>, index: i32) -> Result<Arc<str>, ErrorCode> {
-        match self.image.topics.partition(&topic, PartitionIndex(index)) {
-            Some(_) => Ok(topic),
-            None => Err(ErrorCode::UnknownTopicOrPartition),
         }
     }
 }

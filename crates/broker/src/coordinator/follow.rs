@@ -39,12 +39,6 @@ impl FollowMetadata {
 
 impl ImageListener for FollowMetadata {
     fn committed(&self, image: &Arc<ClusterImage>, delta: &ImageDelta) {
-        let id = image.topics.id_of(OFFSETS_TOPIC);
-        let changed = delta.partitions.iter().any(|(topic, _)| Some(*topic) == id);
-        let deleted = delta.topics_deleted.values().any(|topic| &*topic.name == OFFSETS_TOPIC);
-        if changed || deleted {
-            self.refresh(image);
-        }
         let topics_changed = !delta.partitions.is_empty()
             || !delta.topics_created.is_empty()
             || !delta.topics_deleted.is_empty();
@@ -55,6 +49,13 @@ impl ImageListener for FollowMetadata {
         }
         if topics_changed || broker_changed || are_set(ConfigResourceType::Group) {
             self.coordinator.set_topics(image);
+        }
+        // After the topics: what a shard reads from its log must not be of topics that it has not heard of.
+        let id = image.topics.id_of(OFFSETS_TOPIC);
+        let changed = delta.partitions.iter().any(|(topic, _)| Some(*topic) == id);
+        let deleted = delta.topics_deleted.values().any(|topic| &*topic.name == OFFSETS_TOPIC);
+        if changed || deleted {
+            self.refresh(image);
         }
         // A topic that was made anew under its old name starts without offsets.
         let gone: Vec<Arc<str>> =

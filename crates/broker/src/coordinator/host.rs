@@ -371,10 +371,10 @@ impl GroupCoordinator {
         for shard in self.shards() {
             loop {
                 let now = self.now();
-                match shard.decide(now, |shard| shard.forget_topics(topics)) {
-                    Ok(Written { reply: true, .. }) => {}
-                    Ok(Written { reply: false, .. }) => break,
-                    // A shard that loads or left finds such offsets at its retention check.
+                match shard.forget_topics(now, topics) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    // Whoever loads the shard next finds such offsets then, and else its retention check does.
                     Err(code) => {
                         warn!(error = %code, "offsets of deleted topics could not be deleted");
                         break;

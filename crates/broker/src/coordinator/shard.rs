@@ -3,7 +3,8 @@
 //! Key type: [`HostedShard`]. Under the lock: decide, append (one write to the page cache), apply. Waiting for the commit,
 //! and sending replies to other tasks, never happens under it longer than a channel send takes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::mem::take;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -59,6 +60,8 @@ pub(super) struct Inner {
     waiting: HashMap<RequestToken, oneshot::Sender<Response>>,
     next_token: u64,
     builder: BatchBuilder,
+    /// Topics that were deleted while the log was being read.
+    deleted_meanwhile: BTreeSet<Arc<str>>,
     /// `offsets.commit.timeout.ms`.
     commit_timeout: Duration,
 }
@@ -115,6 +118,7 @@ impl HostedShard {
             waiting: HashMap::new(),
             next_token: 0,
             builder: BatchBuilder::default(),
+            deleted_meanwhile: BTreeSet::new(),
             commit_timeout,
         };
         Arc::new(Self {
@@ -246,7 +250,45 @@ impl HostedShard {
         if let Err(code) = self.settle(&mut inner, decided, now, None) {
             warn!(partition = %self.partition.name, error = %code, "a loaded group could not be written");
         }
+        let deleted: Vec<Arc<str>> = take(&mut inner.deleted_meanwhile).into_iter().collect();
+        self.settle_all(&mut inner, now, |shard| shard.forget_topics(&deleted));
+        self.settle_all(&mut inner, now, Shard::forget_unknown_topics);
         self.note_deadline(&inner);
+    }
+
+    /// Writes what is decided, time and again, until there is no more of it.
+    fn settle_all(
+        &self,
+        inner: &mut Inner,
+        now: Now,
+        decide: impl Fn(&mut Shard) -> Decided<bool>,
+    ) {
+        loop {
+            let decided = decide(&mut inner.shard);
+            match self.settle(inner, decided, now, None) {
+                Ok(Written { reply: true, .. }) => {}
+                Ok(Written { reply: false, .. }) => return,
+                // The retention check tries again.
+                Err(code) => {
+                    let partition = &self.partition.name;
+                    warn!(%partition, error = %code, "offsets of deleted topics could not be deleted");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Topics are gone, and with them their offsets. Says whether there are more to delete: then call again. A shard
+    /// that loads does it when it is done.
+    pub(super) fn forget_topics(&self, now: Now, topics: &[Arc<str>]) -> Result<bool, ErrorCode> {
+        {
+            let mut inner = self.inner.lock();
+            if inner.state == State::Loading {
+                inner.deleted_meanwhile.extend(topics.iter().cloned());
+                return Ok(false);
+            }
+        }
+        Ok(self.decide(now, |shard| shard.forget_topics(topics))?.reply)
     }
 
     /// The log cannot be read.

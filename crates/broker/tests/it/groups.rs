@@ -1,5 +1,6 @@
 //! Consumer groups over the wire: every API in every version, restarts, crashes, both protocols.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -335,6 +336,15 @@ fn groups_are_listed_described_and_deleted_in_every_version() {
     assert!(client.call(5, &ListGroupsRequest::default()).groups.is_empty());
 }
 
+fn delete_topic(client: &mut Client, name: &str) {
+    let request = millstream_wire::messages::delete_topics::DeleteTopicsRequest {
+        topic_names: vec![name.into()],
+        timeout_ms: 1_000,
+        ..Default::default()
+    };
+    client.call(5, &request);
+}
+
 fn survives(end: impl Fn(TestBroker) -> Stopped) {
     let broker = broker();
     let mut client = broker.connect();
@@ -371,14 +381,40 @@ fn a_deleted_topic_takes_its_offsets_along() {
     find(&mut client, 3, "g");
     let who = ("g", &Str::default(), -1);
     assert_eq!(commit(&mut client, 8, who, ("t", topic.id), 5), E::None);
-    let request = millstream_wire::messages::delete_topics::DeleteTopicsRequest {
-        topic_names: vec!["t".into()],
-        timeout_ms: 1_000,
-        ..Default::default()
-    };
-    client.call(5, &request);
+    delete_topic(&mut client, "t");
     let topic = client.create_topic("t", 2, &[]);
     assert_eq!(committed(&mut client, 7, "g", &topic, false).1, -1);
+}
+
+#[test]
+fn a_crash_before_the_tombstones_leaves_no_offsets_to_a_new_topic() {
+    let broker = broker();
+    let mut client = broker.connect();
+    let topic = client.create_topic("t", 2, &[]);
+    find(&mut client, 3, "g");
+    let who = ("g", &Str::default(), -1);
+    assert_eq!(commit(&mut client, 8, who, ("t", topic.id), 5), E::None);
+    let broker = broker.crash();
+    let logs: Vec<PathBuf> = (0..5)
+        .map(|it| broker.path().join(format!("__consumer_offsets-{it}/{:020}.log", 0)))
+        .collect();
+    // A log that holds nothing has no file yet.
+    let length = |log: &PathBuf| std::fs::metadata(log).map_or(0, |file| file.len());
+    let before: Vec<u64> = logs.iter().map(length).collect();
+    let broker = broker.start();
+    let mut client = broker.connect();
+    delete_topic(&mut client, "t");
+    let topic = client.create_topic("t", 2, &[]);
+    // What the crash loses is what was written last.
+    let broker = broker.crash();
+    for (log, length) in logs.iter().zip(&before).filter(|(log, _)| log.exists()) {
+        std::fs::OpenOptions::new().write(true).open(log).unwrap().set_len(*length).unwrap();
+    }
+    let broker = broker.start();
+    let mut client = broker.connect();
+    assert_eq!(committed(&mut client, 7, "g", &topic, false), (E::None, -1, String::new()));
+    let after: u64 = logs.iter().map(length).sum();
+    assert!(after > before.iter().sum(), "they are deleted now");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Kafka's bytes of a [`Record`] and back.
 //!
-//! Key entries: [`Record::encode`] and `decode`. Values are written in the versions that Kafka 4.0 writes (offsets 3, or
-//! 1 with an explicit expiry; classic groups 3), so that Kafka can take the log over; every version is read. Bytes from the
-//! log are not trusted: a bad record is an error of its own and harms no other.
+//! Key entries: [`Record::encode`] and `decode`. Values are written in the versions that Kafka 4.0 writes or reads (offsets
+//! 4 with the topic's id, 3 without, 1 with an explicit expiry; classic groups 3), so that Kafka can take the log over; every
+//! version is read. Bytes from the log are not trusted: a bad record is an error of its own and harms no other.
 
 mod consumer;
 
@@ -52,6 +52,8 @@ pub(crate) enum Decoded {
 
 /// Offsets without an explicit expiry.
 const OFFSET_VERSION: i16 = 3;
+/// The one version of the value that can carry the topic's id.
+const OFFSET_TOPIC_ID_VERSION: i16 = 4;
 /// The one version of the value that can carry an expiry.
 const OFFSET_EXPIRY_VERSION: i16 = 1;
 const CLASSIC_VERSION: i16 = 3;
@@ -98,9 +100,14 @@ fn offset_value(value: &CommittedOffset) -> (OffsetCommitValue, i16) {
         metadata: (&*value.metadata).into(),
         commit_timestamp: value.commit_timestamp_ms,
         expire_timestamp: value.expire_timestamp_ms,
-        ..OffsetCommitValue::default()
+        topic_id: value.topic_id,
     };
-    (wire, if has_expiry { OFFSET_EXPIRY_VERSION } else { OFFSET_VERSION })
+    let version = match (has_expiry, value.topic_id.is_zero()) {
+        (true, _) => OFFSET_EXPIRY_VERSION,
+        (false, false) => OFFSET_TOPIC_ID_VERSION,
+        (false, true) => OFFSET_VERSION,
+    };
+    (wire, version)
 }
 
 fn classic_value(value: &ClassicRecord) -> GroupMetadataValue {
@@ -175,6 +182,7 @@ fn offset_record(
         offset: value.offset,
         leader_epoch: value.leader_epoch,
         metadata: value.metadata.as_str().into(),
+        topic_id: value.topic_id,
         commit_timestamp_ms: value.commit_timestamp,
         expire_timestamp_ms: value.expire_timestamp,
     });

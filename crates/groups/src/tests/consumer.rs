@@ -168,6 +168,7 @@ impl Consumers {
             let (topic, partition) = arg.split_once('-')?;
             Some(CommitOffset {
                 topic: topic.into(),
+                topic_id: millstream_base::Uuid::ZERO,
                 partition: partition.parse().unwrap(),
                 offset: 5,
                 leader_epoch: 0,

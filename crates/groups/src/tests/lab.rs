@@ -297,6 +297,7 @@ impl Lab {
             let (offset, metadata) = offset.split_once('/').unwrap_or((offset, ""));
             Some(CommitOffset {
                 topic: topic.into(),
+                topic_id: millstream_base::Uuid::ZERO,
                 partition: partition.parse().unwrap(),
                 offset: offset.parse().unwrap(),
                 leader_epoch: 3,

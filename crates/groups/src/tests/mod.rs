@@ -1,6 +1,7 @@
 //! Tests of whole shards.
 
 mod classic;
+mod commits;
 mod consumer;
 mod lab;
 mod mixed;

@@ -261,6 +261,7 @@ impl World {
             retention_ms: None,
             offsets: vec![CommitOffset {
                 topic: "t".into(),
+                topic_id: millstream_base::Uuid::ZERO,
                 partition,
                 offset,
                 leader_epoch: 0,

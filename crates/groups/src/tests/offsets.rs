@@ -1,4 +1,4 @@
-//! Offsets: who may commit them in a transaction.
+//! Offsets: who may commit them in a transaction, and what becomes of them when their topic is deleted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,6 +33,7 @@ fn beat(lab: &mut Lab, member: &str, epoch: i32, owned: Option<Assignment>) -> i
 fn in_transaction(lab: &mut Lab, epoch: i32, partitions: &[i32]) -> Result<usize, ErrorCode> {
     let offset = |partition: &i32| CommitOffset {
         topic: "t".into(),
+        topic_id: millstream_base::Uuid::ZERO,
         partition: *partition,
         offset: 5,
         leader_epoch: 0,
@@ -73,4 +74,154 @@ fn a_transaction_takes_no_offset_of_a_partition_that_its_member_gave_up() {
     assert_eq!(in_transaction(&mut lab, 1, &[3]), Err(ErrorCode::IllegalGeneration));
     assert_eq!(in_transaction(&mut lab, 1, &[0, 3]), Err(ErrorCode::IllegalGeneration));
     assert_eq!(in_transaction(&mut lab, 3, &[0]), Err(ErrorCode::IllegalGeneration));
+}
+
+/// A shard that knows the topics t and u.
+fn with_topics() -> (Lab, TestTopics) {
+    let mut lab = Lab::new(GroupConfig::default());
+    let mut topics = TestTopics::default();
+    topics.set("t", 4);
+    topics.set("u", 4);
+    lab.shard.set_topics(Arc::new(topics.clone()));
+    (lab, topics)
+}
+
+fn at(topic: &TopicView, partition: i32, offset: i64) -> CommitOffset {
+    CommitOffset {
+        topic: Arc::clone(&topic.name),
+        topic_id: topic.id,
+        partition,
+        offset,
+        leader_epoch: 0,
+        metadata: "".into(),
+    }
+}
+
+fn commit(lab: &mut Lab, offset: CommitOffset) -> ErrorCode {
+    let request = OffsetCommit {
+        group_id: "g".into(),
+        member_id: "".into(),
+        instance_id: None,
+        generation: -1,
+        knows_member_epochs: true,
+        retention_ms: None,
+        offsets: vec![offset],
+    };
+    let decided = lab.shard.commit_offsets(lab.now, &request);
+    lab.settle(decided).unwrap().unwrap()[0]
+}
+
+/// A commit in the open transaction of a producer. It is not in the lab's log.
+fn commit_open(lab: &mut Lab, producer_id: i64, offset: CommitOffset) -> ErrorCode {
+    let request = TransactionalCommit {
+        group_id: "g".into(),
+        member_id: "".into(),
+        instance_id: None,
+        generation: -1,
+        offsets: vec![offset],
+    };
+    let decided = lab.shard.commit_offsets_in_transaction(lab.now, &request);
+    let origin = Origin { log_offset: 1_000, producer_id: Some(producer_id) };
+    let (codes, _) = lab.shard.apply(lab.now, decided, origin);
+    codes.unwrap()[0]
+}
+
+/// All that a client sees, and all that is kept.
+#[track_caller]
+fn check_offsets(lab: &Lab, shown: &str, kept: &str) {
+    let request = OffsetFetch {
+        group_id: "g".into(),
+        member_id: None,
+        member_epoch: -1,
+        topics: None,
+        require_stable: false,
+    };
+    let mut said = Vec::new();
+    for (topic, partitions) in lab.shard.fetch_offsets(&request).unwrap() {
+        for fetched in partitions {
+            said.push(format!(
+                "{topic}-{}@{}",
+                fetched.partition,
+                fetched.committed.unwrap().offset
+            ));
+        }
+    }
+    assert_eq!(said.join(" "), shown);
+    let all = lab.shard.committed_offsets("g");
+    let all = all.map(|(topic, partition, it)| format!("{topic}-{partition}@{}", it.offset));
+    assert_eq!(all.collect::<Vec<_>>().join(" "), kept);
+}
+
+fn forget_unknown(lab: &mut Lab) {
+    let decided = lab.shard.forget_unknown_topics();
+    assert_eq!(lab.settle(decided), Some(false));
+}
+
+#[test]
+fn a_topic_made_anew_does_not_take_over_the_offsets_of_the_old() {
+    let (mut lab, mut topics) = with_topics();
+    let (old, other) = (topics.by_name("t").unwrap(), topics.by_name("u").unwrap());
+    assert_eq!(commit(&mut lab, at(&old, 0, 5)), ErrorCode::None);
+    assert_eq!(commit(&mut lab, at(&other, 0, 6)), ErrorCode::None);
+    // The tombstones are not written: the broker is killed before.
+    topics.remove("t");
+    topics.set("t", 4);
+    let new = topics.by_name("t").unwrap();
+    lab.shard.set_topics(Arc::new(topics));
+    check_offsets(&lab, "u-0@6", "t-0@5 u-0@6");
+    lab.restart();
+    check_offsets(&lab, "u-0@6", "t-0@5 u-0@6");
+    // Who asked while the old topic was there is told that it is gone.
+    assert_eq!(commit(&mut lab, at(&old, 1, 7)), ErrorCode::UnknownTopicOrPartition);
+    assert_eq!(commit_open(&mut lab, 1, at(&old, 1, 7)), ErrorCode::UnknownTopicOrPartition);
+    assert_eq!(commit(&mut lab, at(&new, 1, 8)), ErrorCode::None);
+    forget_unknown(&mut lab);
+    check_offsets(&lab, "t-1@8 u-0@6", "t-1@8 u-0@6");
+    lab.restart();
+    check_offsets(&lab, "t-1@8 u-0@6", "t-1@8 u-0@6");
+    // Late word of the old topic's end leaves the new one alone.
+    let decided = lab.shard.forget_topics(&["t".into()]);
+    lab.settle(decided);
+    check_offsets(&lab, "t-1@8 u-0@6", "t-1@8 u-0@6");
+}
+
+#[test]
+fn the_retention_check_finds_offsets_of_topics_that_are_gone() {
+    let (mut lab, mut topics) = with_topics();
+    let mut nameless = at(&topics.by_name("t").unwrap(), 0, 5);
+    nameless.topic_id = millstream_base::Uuid::ZERO;
+    assert_eq!(commit(&mut lab, nameless), ErrorCode::None);
+    assert_eq!(commit(&mut lab, at(&topics.by_name("u").unwrap(), 0, 6)), ErrorCode::None);
+    topics.remove("t");
+    lab.shard.set_topics(Arc::new(topics.clone()));
+    lab.tick(600_000);
+    check_offsets(&lab, "u-0@6", "u-0@6");
+    topics.remove("u");
+    lab.shard.set_topics(Arc::new(topics));
+    lab.tick(600_000);
+    check_offsets(&lab, "", "");
+    // Nothing is left of the group, and so it goes as well.
+    assert_eq!(lab.shard.group_count(), 0);
+}
+
+#[test]
+fn deleted_topics_take_the_offsets_of_open_transactions_along() {
+    let (mut lab, mut topics) = with_topics();
+    let (old, other) = (topics.by_name("t").unwrap(), topics.by_name("u").unwrap());
+    assert_eq!(commit_open(&mut lab, 1, at(&old, 0, 5)), ErrorCode::None);
+    assert_eq!(commit_open(&mut lab, 1, at(&other, 0, 6)), ErrorCode::None);
+    topics.remove("t");
+    lab.shard.set_topics(Arc::new(topics.clone()));
+    let decided = lab.shard.forget_topics(&["t".into()]);
+    assert_eq!(decided.records.len(), 1);
+    lab.settle(decided);
+    lab.shard.end_transaction(1, true);
+    check_offsets(&lab, "u-0@6", "u-0@6");
+    // The same where nobody was told.
+    assert_eq!(commit_open(&mut lab, 2, at(&other, 1, 7)), ErrorCode::None);
+    topics.remove("u");
+    lab.shard.set_topics(Arc::new(topics));
+    forget_unknown(&mut lab);
+    lab.shard.end_transaction(2, true);
+    check_offsets(&lab, "", "");
 }
