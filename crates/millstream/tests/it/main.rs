@@ -7,6 +7,7 @@ mod cli;
 mod consumer;
 mod group;
 mod group_cli;
+mod group_requests;
 mod producer;
 mod serve;
 
