@@ -99,8 +99,9 @@ impl Shared {
             .first_chunk::<4>()
             .map(|bytes| i32::from_be_bytes(*bytes))
             .ok_or_else(|| self.protocol_error("an answer of fewer than four bytes".to_owned()))?;
-        let first = self.state.lock().waiting.pop_front();
-        let Some(waiting) = first.filter(|waiting| waiting.correlation == correlation) else {
+        // Who waits stays in the queue on an error: it must not wake before the reason is noted.
+        let is_first = |waiting: &mut Waiting| waiting.correlation == correlation;
+        let Some(waiting) = self.state.lock().waiting.pop_front_if(is_first) else {
             return Err(self.protocol_error(format!("an answer to no question ({correlation})")));
         };
         // Who stopped waiting does not want the answer any more.
