@@ -75,8 +75,3 @@ pub fn find(parts: &[&str]) -> Option<String> {
     let fits = |line: &&str| parts.iter().all(|part| line.contains(part));
     text.lines().find(fits).map(ToOwned::to_owned)
 }
-
-/// Whether a line has `part`.
-pub fn said(part: &str) -> bool {
-    find(&[part]).is_some()
-}

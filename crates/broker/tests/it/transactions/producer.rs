@@ -307,10 +307,8 @@ pub fn produce_request(
     partition: i32,
     batch: Vec<u8>,
 ) -> ProduceRequest {
-    let data = PartitionProduceData {
-        index: partition,
-        records: Some(Records::Bytes(batch.into())),
-    };
+    let data =
+        PartitionProduceData { index: partition, records: Some(Records::Bytes(batch.into())) };
     let by_id = version >= 13;
     ProduceRequest {
         transactional_id,
