@@ -1,5 +1,8 @@
 //! ListOffsets, OffsetForLeaderEpoch and DeleteRecords: where things are in a log.
 
+use std::path::Path;
+use std::process::{Command, Stdio};
+
 use millstream_base::ErrorCode;
 use millstream_records::BatchOptions;
 use millstream_wire::messages::delete_records::{
@@ -8,6 +11,7 @@ use millstream_wire::messages::delete_records::{
 use millstream_wire::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
+use millstream_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use millstream_wire::messages::offset_for_leader_epoch::{
     EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
@@ -15,7 +19,7 @@ use millstream_wire::messages::offset_for_leader_epoch::{
 use crate::fetching::leader_epoch;
 use crate::support::batch::{batch, timed};
 use crate::support::broker::{Stopped, TestBroker};
-use crate::support::client::{Client, Topic, code};
+use crate::support::client::{Client, FETCH, Topic, bytes, code, fetch, only};
 use crate::support::now_ms;
 
 const LATEST: i64 = -1;
@@ -267,4 +271,55 @@ fn records_that_cannot_be_deleted_have_codes() {
     let gone = Topic { name: "gone".into(), ..topic.clone() };
     assert_eq!(delete_records(&mut client, &gone, 0), Err(ErrorCode::UnknownTopicOrPartition));
     assert_eq!(client.read_values(&topic, 0), ["x"]);
+}
+
+/// A leader epoch beyond the first: logs that Kafka began, stopped and went on with. Skipped where they are not beside the repository.
+#[test]
+fn epochs_of_logs_that_kafka_wrote_are_fenced_and_known() {
+    let archive = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../shared/fixtures/kafka-4.0.0-data.tar.zst");
+    let root = tempfile::tempdir().unwrap();
+    let mut tar = Command::new("tar");
+    tar.arg("--zstd").arg("-xf").arg(&archive).arg("-C").arg(root.path()).stderr(Stdio::null());
+    if !tar.status().is_ok_and(|status| status.success()) {
+        println!("skipped: {} is missing, or tar with zstd", archive.display());
+        return;
+    }
+    let dir = root.path().join("clean");
+    let place = Stopped::new(&[("log.dirs", dir.to_str().unwrap()), ("node.id", "1")]);
+    let broker = place.start();
+    let mut client = broker.connect();
+    let asked = MetadataRequestTopic { name: Some("orders".into()), ..Default::default() };
+    let request = MetadataRequest { topics: Some(vec![asked]), ..Default::default() };
+    let found = client.call(12, &request).topics.remove(0);
+    let topic = Topic { name: "orders".into(), id: found.topic_id };
+    let epoch = leader_epoch(&mut client, &topic);
+    assert!(epoch > 0, "the leader epoch is {epoch}");
+    // A client that believes in the epoch before is fenced, by each API that is told of it.
+    let mut request = fetch(&topic, &[(0, 0)]);
+    request.topics[0].partitions[0].current_leader_epoch = epoch - 1;
+    let data = only(client.call(FETCH, &request));
+    assert_eq!(code(data.error_code), ErrorCode::FencedLeaderEpoch);
+    let fenced = epoch_end(&mut client, &topic, epoch - 1, 0);
+    assert_eq!(code(fenced.error_code), ErrorCode::FencedLeaderEpoch);
+    // Where the first epoch ended, and the present one goes on.
+    let end = client.list_offset(7, &topic, LATEST);
+    assert_eq!(end.leader_epoch, epoch);
+    let first = epoch_end(&mut client, &topic, epoch, 0);
+    assert_eq!((code(first.error_code), first.leader_epoch), (ErrorCode::None, 0));
+    assert!(first.end_offset <= end.offset);
+    let present = epoch_end(&mut client, &topic, -1, epoch);
+    assert_eq!((code(present.error_code), present.end_offset), (ErrorCode::None, end.offset));
+    // A reader whose last record is of an epoch that has ended before its offset is told where they part (KIP-595).
+    if first.end_offset < end.offset {
+        let mut request = fetch(&topic, &[(0, end.offset)]);
+        request.topics[0].partitions[0].last_fetched_epoch = 0;
+        let data = only(client.call(FETCH, &request));
+        assert_eq!(data.diverging_epoch.epoch, 0);
+        assert_eq!(data.diverging_epoch.end_offset, first.end_offset);
+        assert!(bytes(&data).is_empty());
+    }
+    // The epochs do not go back when this broker starts again.
+    let broker = broker.crash().start();
+    assert!(leader_epoch(&mut broker.connect(), &topic) >= epoch);
 }
