@@ -10,7 +10,7 @@ use millstream_base::ErrorCode;
 use crate::classic::{ClassicGroup, Member, State};
 use crate::consumer::{Assignment, ConsumerGroup, ConsumerMember, plain};
 use crate::effect::Decided;
-use crate::expire::tombstone;
+use crate::expire::Tombstones;
 use crate::offsets::CommittedOffset;
 use crate::record::Record;
 use crate::shard::{Group, Shard};
@@ -212,29 +212,28 @@ impl Shard {
         })
     }
 
-    /// DeleteGroups of one group, with all its offsets.
-    pub fn delete_group(&mut self, group_id: &Arc<str>) -> Decided<ErrorCode> {
-        match self.groups.get(group_id) {
-            None => return Decided::reply(ErrorCode::GroupIdNotFound),
-            Some(Group::Classic(group)) if group.state != State::Empty => {
-                return Decided::reply(ErrorCode::NonEmptyGroup);
+    /// DeleteGroups of one group, with all its offsets. The reply is `None` while there are more of them: then call
+    /// again, before anybody else does.
+    pub fn delete_group(&mut self, group_id: &Arc<str>) -> Decided<Option<ErrorCode>> {
+        let group = match self.groups.get(group_id) {
+            None => return Decided::reply(Some(ErrorCode::GroupIdNotFound)),
+            Some(group) if !group.is_empty() => {
+                return Decided::reply(Some(ErrorCode::NonEmptyGroup));
             }
-            Some(Group::Consumer(group)) if !group.members.is_empty() => {
-                return Decided::reply(ErrorCode::NonEmptyGroup);
-            }
-            Some(_) => {}
-        }
+            Some(group) => group,
+        };
         let committed =
             self.offsets.of_group(group_id).map(|(topic, partition, _)| (topic, partition));
         let open = self.offsets.open_of_group(group_id);
-        let mut records: Vec<Record> = committed
-            .chain(open)
-            .map(|(topic, partition)| tombstone(group_id, topic, partition))
-            .collect();
-        records.extend(self.groups.get(group_id).into_iter().flat_map(Group::tombstones));
-        let mut decided = Decided::reply(ErrorCode::None);
-        decided.records = records;
-        decided
+        let mut tombstones = Tombstones::default();
+        for (topic, partition) in committed.chain(open) {
+            if tombstones.is_full() {
+                return tombstones.decided(None);
+            }
+            tombstones.push(group_id, topic, partition);
+        }
+        tombstones.push_group(group);
+        tombstones.decided(Some(ErrorCode::None))
     }
 
     /// How many groups there are.

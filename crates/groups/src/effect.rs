@@ -88,6 +88,11 @@ pub(crate) enum After {
         /// Why the group rebalances, if it does.
         reason: Option<Arc<str>>,
     },
+    /// The check of retention has more to do: it goes on at once.
+    RetentionSoon {
+        /// When it would have come again.
+        instead_of_ms: i64,
+    },
     /// A consumer group is a classic one again, and its members must join anew.
     ClassicAgain {
         /// Which group.

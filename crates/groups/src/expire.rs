@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::classic::{ClassicGroup, State};
-use crate::effect::Decided;
+use crate::effect::{After, Decided};
 use crate::offsets::CommittedOffset;
 use crate::record::Record;
 use crate::request::Now;
@@ -16,32 +16,50 @@ use crate::timers::TimerKey;
 /// A batch of tombstones that is kept small enough for any log.
 #[derive(Debug, Default)]
 pub(crate) struct Tombstones {
-    pub(crate) records: Vec<Record>,
+    records: Vec<Record>,
+    size_bytes: usize,
 }
 
 impl Tombstones {
     const MAX_COUNT: usize = 1_000;
+    /// An eighth of what a batch may have unless it is set otherwise. A group id alone may have 32 KiB.
+    const MAX_BYTES: usize = 128 * 1_024;
+    /// What a record has beside its names, at most.
+    const OVERHEAD_BYTES: usize = 40;
 
     pub(crate) fn is_full(&self) -> bool {
-        self.records.len() >= Self::MAX_COUNT
+        self.records.len() >= Self::MAX_COUNT || self.size_bytes >= Self::MAX_BYTES
     }
 
+    /// That of an offset.
     pub(crate) fn push(&mut self, group_id: &Arc<str>, topic: &Arc<str>, partition: i32) {
+        self.size_bytes += group_id.len() + topic.len() + Self::OVERHEAD_BYTES;
         self.records.push(tombstone(group_id, topic, partition));
     }
 
-    /// To be written; the reply says whether there may be more.
-    fn decided(self) -> Decided<bool> {
-        let mut decided = Decided::reply(self.is_full());
+    /// Those of a group that holds nothing any more.
+    pub(crate) fn push_group(&mut self, group: &Group) {
+        self.records.extend(group.tombstones());
+    }
+
+    /// To be written with `reply`.
+    pub(crate) fn decided<R>(self, reply: R) -> Decided<R> {
+        let mut decided = Decided::reply(reply);
         decided.records = self.records;
         decided
+    }
+
+    /// To be written; `None` where there may be more.
+    fn decided_part(self) -> Decided<Option<()>> {
+        let done = (!self.is_full()).then_some(());
+        self.decided(done)
     }
 }
 
 impl Shard {
     /// Topics are gone: so are the offsets that any group committed for them, in open transactions as well. The reply
-    /// says whether there are more: then call again.
-    pub fn forget_topics(&mut self, topics: &[Arc<str>]) -> Decided<bool> {
+    /// is `None` while there are more: then call again.
+    pub fn forget_topics(&mut self, topics: &[Arc<str>]) -> Decided<Option<()>> {
         let names: BTreeSet<&Arc<str>> = topics.iter().collect();
         // What was committed for a topic of that name that has been made since stays.
         let lives = |committed: &CommittedOffset| {
@@ -49,15 +67,15 @@ impl Shard {
         };
         let mut tombstones = Tombstones::default();
         self.bury(&mut tombstones, |topic| names.contains(topic), |_, committed| !lives(committed));
-        tombstones.decided()
+        tombstones.decided_part()
     }
 
     /// As [`Self::forget_topics`], for all offsets of topics that the cluster does not have: those that were deleted
     /// while nobody had the shard.
-    pub fn forget_unknown_topics(&mut self) -> Decided<bool> {
+    pub fn forget_unknown_topics(&mut self) -> Decided<Option<()>> {
         let mut tombstones = Tombstones::default();
         self.bury_unknown(&mut tombstones);
-        tombstones.decided()
+        tombstones.decided_part()
     }
 
     fn bury_unknown(&self, tombstones: &mut Tombstones) {
@@ -118,18 +136,22 @@ impl Shard {
             }
             let is_left = self.expire_group(group_id, group, now, &mut tombstones);
             if !is_left && group.is_empty() {
-                tombstones.records.extend(group.tombstones());
+                tombstones.push_group(group);
             }
         }
-        let interval_ms = self.config.offsets_retention_check_interval_ms;
-        let after_ms = if tombstones.is_full() { 1 } else { interval_ms.max(1) };
-        self.timers.insert(now.mono_ms.saturating_add(after_ms), TimerKey::Retention);
-        let mut decided = Decided::reply(());
-        decided.records = tombstones.records;
+        let interval_ms = self.config.offsets_retention_check_interval_ms.max(1);
+        let next_ms = now.mono_ms.saturating_add(interval_ms);
+        self.timers.insert(next_ms, TimerKey::Retention);
+        let is_cut = tombstones.is_full();
+        let mut decided = tombstones.decided(());
+        if is_cut {
+            // Only when these could be written: a full disk is not asked time and again.
+            decided.after.push(After::RetentionSoon { instead_of_ms: next_ms });
+        }
         decided
     }
 
-    /// Whether offsets of the group remain.
+    /// Whether offsets of the group remain, or may remain.
     fn expire_group(
         &self,
         group_id: &Arc<str>,
@@ -139,6 +161,9 @@ impl Shard {
     ) -> bool {
         let mut is_left = self.offsets.open_of_group(group_id).next().is_some();
         for (topic, partition, committed) in self.offsets.of_group(group_id) {
+            if tombstones.is_full() {
+                return true;
+            }
             let is_unstable = self.offsets.is_unstable(group_id, topic, partition);
             if !is_unstable && self.is_of_no_topic(topic, committed) {
                 // It has its tombstone.

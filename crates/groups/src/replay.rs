@@ -13,6 +13,7 @@ use crate::effect::{After, RequestToken, Response};
 use crate::record::{ConsumerPart, Record};
 use crate::request::Now;
 use crate::shard::{Group, LOADING, Origin, Shard};
+use crate::timers::TimerKey;
 
 impl Shard {
     /// Replays one record. Replies come only of a group that is converted while members wait in it.
@@ -129,6 +130,10 @@ impl Shard {
                         group.soft.rebalance_reason = reason;
                     }
                 }
+            }
+            After::RetentionSoon { instead_of_ms } => {
+                timers.remove(instead_of_ms, TimerKey::Retention);
+                timers.insert(deadline(1), TimerKey::Retention);
             }
             After::ClassicAgain { group_id, reason } => {
                 let mut cx = Cx::new(now, &self.config, timers);

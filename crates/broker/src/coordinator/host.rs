@@ -294,6 +294,18 @@ impl GroupCoordinator {
         outcome
     }
 
+    /// [`Self::decide`] until a reply says that there is no more to write. Nobody comes in between.
+    pub(crate) fn decide_in_parts<R>(
+        &self,
+        group_id: &str,
+        decide: impl Fn(&mut Shard) -> Decided<Option<R>>,
+    ) -> Result<Written<R>, ErrorCode> {
+        let shard = self.shard(group_id)?;
+        let outcome = shard.decide_in_parts(self.now(), decide);
+        self.note_deadline(&shard);
+        outcome
+    }
+
     /// [`Self::decide`], where the records are part of a transaction.
     pub(crate) fn decide_in_transaction<R>(
         &self,

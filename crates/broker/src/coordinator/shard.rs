@@ -251,29 +251,41 @@ impl HostedShard {
             warn!(partition = %self.partition.name, error = %code, "a loaded group could not be written");
         }
         let deleted: Vec<Arc<str>> = take(&mut inner.deleted_meanwhile).into_iter().collect();
-        self.settle_all(&mut inner, now, |shard| shard.forget_topics(&deleted));
-        self.settle_all(&mut inner, now, Shard::forget_unknown_topics);
+        let forgotten = self
+            .settle_parts(&mut inner, now, |shard| shard.forget_topics(&deleted))
+            .and_then(|_| self.settle_parts(&mut inner, now, Shard::forget_unknown_topics));
+        if let Err(code) = forgotten {
+            // The retention check tries again.
+            let partition = &self.partition.name;
+            warn!(%partition, error = %code, "offsets of deleted topics could not be deleted");
+        }
         self.note_deadline(&inner);
     }
 
-    /// Writes what is decided, time and again, until there is no more of it.
-    fn settle_all(
+    /// Decides, and writes what was decided, until a reply says that there is no more of it. Nobody comes in between.
+    pub(crate) fn decide_in_parts<R>(
+        &self,
+        now: Now,
+        decide: impl Fn(&mut Shard) -> Decided<Option<R>>,
+    ) -> Result<Written<R>, ErrorCode> {
+        let mut inner = self.lock_active()?;
+        let outcome = self.settle_parts(&mut inner, now, decide);
+        self.note_deadline(&inner);
+        outcome
+    }
+
+    fn settle_parts<R>(
         &self,
         inner: &mut Inner,
         now: Now,
-        decide: impl Fn(&mut Shard) -> Decided<bool>,
-    ) {
+        decide: impl Fn(&mut Shard) -> Decided<Option<R>>,
+    ) -> Result<Written<R>, ErrorCode> {
         loop {
             let decided = decide(&mut inner.shard);
-            match self.settle(inner, decided, now, None) {
-                Ok(Written { reply: true, .. }) => {}
-                Ok(Written { reply: false, .. }) => return,
-                // The retention check tries again.
-                Err(code) => {
-                    let partition = &self.partition.name;
-                    warn!(%partition, error = %code, "offsets of deleted topics could not be deleted");
-                    return;
-                }
+            let Written { reply, committed } = self.settle(inner, decided, now, None)?;
+            // When the last part is committed, so are those before it.
+            if let Some(reply) = reply {
+                return Ok(Written { reply, committed });
             }
         }
     }
@@ -288,7 +300,7 @@ impl HostedShard {
                 return Ok(false);
             }
         }
-        Ok(self.decide(now, |shard| shard.forget_topics(topics))?.reply)
+        Ok(self.decide(now, |shard| shard.forget_topics(topics))?.reply.is_none())
     }
 
     /// The log cannot be read.

@@ -32,7 +32,7 @@ async fn delete(context: &RequestContext, group_id: &Str) -> Result<ErrorCode, E
     }
     let group_id = own(group_id);
     let groups = context.broker.groups();
-    let written = groups.decide(&group_id, |shard, _| shard.delete_group(&group_id))?;
+    let written = groups.decide_in_parts(&group_id, |shard| shard.delete_group(&group_id))?;
     written.committed().await
 }
 

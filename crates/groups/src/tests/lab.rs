@@ -95,7 +95,7 @@ impl Lab {
             "list" => self.list(&args),
             "delete" => {
                 let decided = self.shard.delete_group(&self.group);
-                if let Some(code) = self.settle(decided) {
+                if let Some(Some(code)) = self.settle(decided) {
                     self.say(&format!("delete {code}"));
                 }
             }

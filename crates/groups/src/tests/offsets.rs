@@ -154,7 +154,7 @@ fn check_offsets(lab: &Lab, shown: &str, kept: &str) {
 
 fn forget_unknown(lab: &mut Lab) {
     let decided = lab.shard.forget_unknown_topics();
-    assert_eq!(lab.settle(decided), Some(false));
+    assert_eq!(lab.settle(decided), Some(Some(())));
 }
 
 #[test]
@@ -224,4 +224,92 @@ fn deleted_topics_take_the_offsets_of_open_transactions_along() {
     forget_unknown(&mut lab);
     lab.shard.end_transaction(2, true);
     check_offsets(&lab, "", "");
+}
+
+/// A group of a simple consumer with so many offsets that their tombstones do not fit into one batch.
+fn with_many_offsets() -> (Lab, TestTopics) {
+    let (mut lab, topics) = with_topics();
+    let topic = topics.by_name("t").unwrap();
+    for partition in 0..12_000 {
+        assert_eq!(commit(&mut lab, at(&topic, partition, 5)), ErrorCode::None);
+    }
+    (lab, topics)
+}
+
+fn kept(lab: &Lab) -> usize {
+    lab.shard.committed_offsets("g").count()
+}
+
+fn assert_small<R>(decided: &Decided<R>) {
+    let size = |record: &Record| record.encode().unwrap().0.len() + 20;
+    assert!(decided.records.iter().map(size).sum::<usize>() < 256 * 1_024);
+}
+
+#[test]
+fn a_large_group_expires_in_parts() {
+    let (mut lab, _) = with_many_offsets();
+    lab.now.wall_ms += lab.config.offsets_retention_ms;
+    lab.tick(600_000);
+    assert_eq!(kept(&lab), 11_000);
+    lab.tick(5);
+    assert_eq!(kept(&lab), 6_000);
+    lab.tick(100);
+    assert_eq!((kept(&lab), lab.shard.group_count()), (0, 0));
+    // There is one check again, as before.
+    assert!(lab.shard.next_deadline().unwrap() > lab.now.mono_ms + 500_000);
+}
+
+#[test]
+fn a_check_of_retention_that_cannot_be_written_waits_for_the_next() {
+    let (mut lab, _) = with_many_offsets();
+    lab.now.wall_ms += lab.config.offsets_retention_ms;
+    lab.run("fail 56");
+    lab.tick(600_000);
+    lab.tick(599_000);
+    assert_eq!(kept(&lab), 12_000);
+    lab.tick(2_000);
+    assert_eq!((kept(&lab), lab.shard.group_count()), (0, 0));
+}
+
+#[test]
+fn long_group_ids_make_small_batches() {
+    let (mut lab, mut topics) = with_topics();
+    let topic = topics.by_name("t").unwrap();
+    let request = OffsetCommit {
+        group_id: "g".repeat(30_000).into(),
+        member_id: "".into(),
+        instance_id: None,
+        generation: -1,
+        knows_member_epochs: true,
+        retention_ms: None,
+        offsets: (0..40).map(|partition| at(&topic, partition, 5)).collect(),
+    };
+    let decided = lab.shard.commit_offsets(lab.now, &request);
+    lab.settle(decided).unwrap().unwrap();
+    topics.remove("t");
+    lab.shard.set_topics(Arc::new(topics));
+    for parts in 1.. {
+        let decided = lab.shard.forget_topics(&["t".into()]);
+        assert_small(&decided);
+        if lab.settle(decided).unwrap().is_some() {
+            assert_eq!(parts, 9);
+            break;
+        }
+    }
+    assert_eq!(lab.shard.committed_offsets(&request.group_id).count(), 0);
+}
+
+#[test]
+fn a_large_group_is_deleted_in_parts() {
+    let (mut lab, _) = with_many_offsets();
+    for parts in 1.. {
+        let decided = lab.shard.delete_group(&"g".into());
+        assert_small(&decided);
+        if let Some(code) = lab.settle(decided).unwrap() {
+            assert_eq!((parts, code), (12, ErrorCode::None));
+            break;
+        }
+        assert_eq!(lab.shard.group_count(), 1);
+    }
+    assert_eq!((kept(&lab), lab.shard.group_count()), (0, 0));
 }
