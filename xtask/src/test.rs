@@ -37,6 +37,7 @@ const STEPS: &[Step] = &[
     Step { name: "tools", slow: true, run: tools_step },
     Step { name: "compat", slow: true, run: compat },
     Step { name: "real-input", slow: true, run: real_input },
+    Step { name: "takeover", slow: true, run: takeover },
     Step { name: "sendfile", slow: true, run: sendfile },
     Step { name: "bench-check", slow: true, run: bench_check },
 ];
@@ -91,7 +92,7 @@ fn parse(args: &[String]) -> Result<(bool, Option<String>)> {
 }
 
 fn needs_tools(name: &str) -> bool {
-    matches!(name, "compat" | "real-input" | "sendfile")
+    matches!(name, "compat" | "real-input" | "takeover" | "sendfile")
 }
 
 fn run_step(step: &Step) -> Outcome {
@@ -180,6 +181,11 @@ fn compat() -> Result<Outcome> {
 
 fn real_input() -> Result<Outcome> {
     script("real-input", "real_input.py", &[])
+}
+
+/// Directories that Kafka wrote, where they lie beside the checkout.
+fn takeover() -> Result<Outcome> {
+    script("takeover", "takeover.py", &[])
 }
 
 fn sendfile() -> Result<Outcome> {
