@@ -22,6 +22,7 @@ mod resources;
 mod server;
 mod settings;
 mod start;
+mod state_log;
 mod storage;
 mod topic_rules;
 mod transactions;

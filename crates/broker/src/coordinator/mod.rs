@@ -22,7 +22,6 @@ use millstream_metadata::ClusterImage;
 
 pub(crate) use follow::FollowMetadata;
 pub(crate) use host::GroupCoordinator;
-pub(crate) use load::read_batches;
 pub(crate) use shard::{InTransaction, Written};
 pub(crate) use topic::{NewInternalTopic, ensure_internal_topic, ensure_offsets_topic};
 

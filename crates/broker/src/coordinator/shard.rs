@@ -21,37 +21,13 @@ use tokio::sync::oneshot;
 use tracing::{error, warn};
 
 use crate::replica::{Appended, Partition, TxnMarker, Verification};
+use crate::state_log::State;
 
 /// Stands for "no deadline".
 pub(super) const NEVER: i64 = i64::MAX;
 
 /// Where records that were never written stand: there are none.
 const NOWHERE: Origin = Origin { log_offset: -1, producer_id: None };
-
-/// Whether a shard can be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    /// Its log is being read.
-    Loading,
-    /// It answers.
-    Active,
-    /// Its log cannot be read.
-    Failed,
-    /// This broker does not lead its partition any more.
-    Closed,
-}
-
-impl State {
-    /// What a client is told.
-    const fn refusal(self) -> Option<ErrorCode> {
-        match self {
-            Self::Active => None,
-            Self::Loading => Some(ErrorCode::CoordinatorLoadInProgress),
-            Self::Failed => Some(ErrorCode::CoordinatorNotAvailable),
-            Self::Closed => Some(ErrorCode::NotCoordinator),
-        }
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct Inner {

@@ -17,31 +17,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::{error, warn};
 
 use crate::replica::{Appended, Partition};
-
-/// Whether a shard can be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// Its log is being read.
-    Loading,
-    /// It answers.
-    Active,
-    /// Its log cannot be read or written.
-    Failed,
-    /// This broker does not lead its partition any more.
-    Closed,
-}
-
-impl State {
-    /// What a client is told.
-    const fn refusal(self) -> Option<ErrorCode> {
-        match self {
-            Self::Active => None,
-            Self::Loading => Some(ErrorCode::CoordinatorLoadInProgress),
-            Self::Failed => Some(ErrorCode::CoordinatorNotAvailable),
-            Self::Closed => Some(ErrorCode::NotCoordinator),
-        }
-    }
-}
+use crate::state_log::State;
 
 #[derive(Debug)]
 struct Inner {
