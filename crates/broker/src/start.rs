@@ -188,7 +188,11 @@ async fn listen(config: &BrokerConfig) -> Result<Vec<(ListenerConfig, Listener)>
         let addresses = net::resolve(host, listener.port).await.map_err(failed)?;
         let address = addresses.into_iter().min_by_key(SocketAddr::is_ipv6);
         let address = address.ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
-        let backlog = u32::try_from(config.network.socket_listen_backlog_size).unwrap_or(1);
+        // Kafka's 50 makes clients of a burst wait a second for their second try; the system caps what is too much.
+        let set = config.is_set("socket.listen.backlog.size");
+        let backlog =
+            if set { config.network.socket_listen_backlog_size } else { i32::from(i16::MAX) };
+        let backlog = u32::try_from(backlog).unwrap_or(1);
         let socket = server::bind(&listener.name, address, backlog, limits.clone());
         sockets.push((listener.clone(), socket.map_err(failed)?));
     }

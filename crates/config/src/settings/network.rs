@@ -33,7 +33,7 @@ settings! {
     Int "queued.max.requests" = "500", Valid::AtLeast(1), High, ReadOnly, Status::NoMeaning,
         "Requests that may wait before sockets are no longer read.";
     Int "socket.listen.backlog.size" = "50", Valid::AtLeast(1), Medium, ReadOnly, Status::Acts,
-        "Connections that may wait to be accepted.";
+        "Connections that may wait to be accepted; unless it is set, as many as the system allows.";
     Int "socket.receive.buffer.bytes" = "102400", Valid::Any, High, ReadOnly, Status::Acts,
         "Receive buffer of a client's socket; unless it is set, and with -1, the system chooses.";
     Int "socket.request.max.bytes" = "104857600", Valid::AtLeast(1), High, ReadOnly, Status::Acts,
