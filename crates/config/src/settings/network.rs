@@ -18,11 +18,11 @@ settings! {
         "Where the broker listens, as NAME://HOST:PORT; without a host on all interfaces.";
     Int "max.connection.creation.rate" = "2147483647", Valid::AtLeast(0), Medium, ClusterWide, Status::NotYet(parts::QUOTAS),
         "Most new connections in a second.";
-    Int "max.connections" = "2147483647", Valid::AtLeast(0), Medium, ClusterWide, Status::Acts,
+    Int "max.connections" = "2147483647", Valid::AtLeast(0), Medium, ClusterWide, Status::ActsAtStart,
         "Most connections at a time.";
-    Int "max.connections.per.ip" = "2147483647", Valid::AtLeast(0), Medium, ClusterWide, Status::Acts,
+    Int "max.connections.per.ip" = "2147483647", Valid::AtLeast(0), Medium, ClusterWide, Status::ActsAtStart,
         "Most connections at a time from one address.";
-    String "max.connections.per.ip.overrides" = "", Valid::Any, Medium, ClusterWide, Status::Acts,
+    String "max.connections.per.ip.overrides" = "", Valid::Any, Medium, ClusterWide, Status::ActsAtStart,
         "Limits of single addresses, as HOST:COUNT pairs.";
     Int "num.io.threads" = "8", Valid::AtLeast(1), High, ClusterWide, Status::NoMeaning,
         "Threads that handle requests.";
