@@ -28,6 +28,7 @@ pub use compact::{
 };
 pub use delete::{DeletedSegments, RetentionReason};
 pub use flush::FlushTicket;
+use flush::Unsynced;
 pub use open::{Cut, OpenOptions, RecoveryReport};
 pub use read::{FileRange, LogRead, ReadPlan};
 pub use times::{TimeSearch, TimestampedOffset};
@@ -57,7 +58,7 @@ pub struct Log {
     /// The checkpoint file does not say what `epochs` says.
     epochs_dirty: bool,
     /// Files were made or renamed since the directory was last synced.
-    names_dirty: bool,
+    names: Unsynced,
     /// When the active segment was made.
     active_since_ms: i64,
     /// The earliest append that is not known to be on disk.

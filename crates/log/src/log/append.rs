@@ -191,7 +191,9 @@ impl Log {
         let position = segment.size();
         assert!(segment.base <= first_offset, "a segment begins at or before its first batch");
         let file = segment.log_file_for_writing()?;
-        self.names_dirty |= position == 0;
+        if position == 0 {
+            self.names.mark();
+        }
         let Err(error) = file.write_all_at(batches, position) else { return Ok(()) };
         let path = segment.path(crate::names::LOG);
         let failed = StorageError::io("append to", &path, error);
@@ -305,7 +307,7 @@ impl Log {
         next.create()?;
         segments.push(Arc::new(next));
         self.segments = Arc::new(segments);
-        self.names_dirty = true;
+        self.names.mark();
         self.active_since_ms = now.get();
         Ok(())
     }

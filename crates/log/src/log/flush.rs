@@ -17,13 +17,38 @@ use crate::home::Home;
 use crate::names;
 use crate::segment::Segment;
 
+/// Names in the directory that may not be on disk. They stay so until a ticket that saw the last of them is complete: a
+/// second ticket, made before the first has run, must not acknowledge what only the first will sync.
+#[derive(Debug, Default)]
+pub(super) struct Unsynced {
+    made: u64,
+    synced: u64,
+}
+
+impl Unsynced {
+    /// A file was made, renamed or removed.
+    pub(super) const fn mark(&mut self) {
+        self.made += 1;
+    }
+
+    /// Up to where a ticket has to sync; `None` when everything is on disk.
+    const fn pending(&self) -> Option<u64> {
+        if self.made > self.synced { Some(self.made) } else { None }
+    }
+
+    /// A ticket that had `pending` is complete.
+    fn synced(&mut self, pending: Option<u64>) {
+        self.synced = self.synced.max(pending.unwrap_or(0));
+    }
+}
+
 /// What must be synced so that everything below [`FlushTicket::upto`] is on disk.
 #[derive(Debug)]
 pub struct FlushTicket {
     home: Arc<Home>,
     segments: Vec<(Arc<Segment>, bool)>,
     epochs: Option<String>,
-    names: bool,
+    names: Option<u64>,
     upto: i64,
     /// The records were synced, and what is written beside them could not be: no room, most likely.
     unwritten: AtomicBool,
@@ -56,7 +81,7 @@ impl FlushTicket {
                 StorageError::io("write", &path, e)
             })?;
         }
-        if self.names {
+        if self.names.is_some() {
             self.sync_names()?;
         }
         Ok(())
@@ -145,7 +170,7 @@ impl Log {
             .map(|(at, s)| (Arc::clone(s), settled || at < last))
             .collect();
         let epochs = std::mem::take(&mut self.epochs_dirty).then(|| self.epochs.to_text());
-        let names = std::mem::take(&mut self.names_dirty);
+        let names = self.names.pending();
         let home = Arc::clone(&self.home);
         let unwritten = AtomicBool::new(false);
         Ok(Some(FlushTicket { home, segments, epochs, names, upto, unwritten }))
@@ -162,12 +187,12 @@ impl Log {
         if let Err(error) = outcome {
             if ticket.unwritten.load(Ordering::Acquire) {
                 self.epochs_dirty |= ticket.epochs.is_some();
-                self.names_dirty |= ticket.names;
                 return Err(error);
             }
             self.go_offline(&format!("a sync failed: {error}"));
             return Err(error);
         }
+        self.names.synced(ticket.names);
         self.recovery_point = self.recovery_point.max(ticket.upto.min(self.end));
         if self.recovery_point >= self.end {
             self.unflushed_since_ms = None;
@@ -204,5 +229,24 @@ impl Log {
             self.complete_flush(&ticket, outcome)?;
         }
         Ok(Offset(self.recovery_point))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Unsynced;
+
+    #[test]
+    fn names_are_pending_for_every_ticket_until_one_is_complete() {
+        let mut names = Unsynced::default();
+        assert_eq!(names.pending(), None);
+        names.mark();
+        let (first, second) = (names.pending(), names.pending());
+        assert!(first.is_some() && first == second, "the second ticket syncs them too");
+        names.mark();
+        names.synced(second);
+        assert!(names.pending().is_some(), "what was made since is not on disk");
+        names.synced(names.pending());
+        assert_eq!(names.pending(), None);
     }
 }

@@ -17,6 +17,7 @@ use millstream_env::fs::{DirEntry, Fs, OpenMode};
 use millstream_partition::{EpochCache, ProducerTable};
 
 use super::Log;
+use super::flush::Unsynced;
 use crate::config::LogConfig;
 use crate::error::{ReadError, StorageError};
 use crate::home::Home;
@@ -112,7 +113,7 @@ impl Log {
         let mut report = RecoveryReport { created: made, ..RecoveryReport::default() };
         if made {
             log.write_metadata()?;
-            log.names_dirty = true;
+            log.names.mark();
         } else {
             log.load(options, &mut report)?;
         }
@@ -138,7 +139,7 @@ impl Log {
             producers: ProducerTable::new(),
             epochs: EpochCache::new(),
             epochs_dirty: false,
-            names_dirty: false,
+            names: Unsynced::default(),
             active_since_ms: options.now.get(),
             unflushed_since_ms: None,
             offline: None,
@@ -246,7 +247,7 @@ impl Log {
             .map_err(|problem| StorageError::invalid(&path, problem))?;
         let Some(found) = found else {
             report.rebuilt.push(names::PARTITION_METADATA.to_owned());
-            self.names_dirty = true;
+            self.names.mark();
             return self.write_metadata();
         };
         if let Some(wanted) = wanted.filter(|wanted| *wanted != found.topic_id) {

@@ -36,7 +36,7 @@ impl Log {
         self.start = self.start.min(end);
         self.recovery_point = self.recovery_point.min(end);
         self.epochs_dirty |= self.epochs.truncate_from_end(Offset(end));
-        self.names_dirty = true;
+        self.names.mark();
         self.remove_snapshots(|snapshot| snapshot > end)?;
         self.rebuild_producers(now)?;
         Ok(Offset(end))
@@ -61,7 +61,7 @@ impl Log {
         (self.start, self.end, self.recovery_point) = (base, base, base);
         self.epochs.clear();
         self.epochs_dirty = true;
-        self.names_dirty = true;
+        self.names.mark();
         self.producers.clear();
         self.active_since_ms = now.get();
         self.unflushed_since_ms = None;

@@ -96,7 +96,7 @@ impl Log {
             return Err(e.into());
         }
         self.segments = Arc::new(segments);
-        self.names_dirty = true;
+        self.names.mark();
         // Snapshots of the replaced segments' bases serve no more, but for the output's own.
         for segment in group.iter().skip(1) {
             let snapshot = self.home.offset_file(segment.base, crate::names::SNAPSHOT);
