@@ -122,6 +122,8 @@ pub struct DirEntry {
     pub is_dir: bool,
     /// The length of a file in bytes.
     pub size: u64,
+    /// When it was written last, in milliseconds since 1970-01-01 UTC; `i64::MAX` when the system does not say.
+    pub modified_ms: i64,
 }
 
 /// Keeps others out for as long as it lives, see [`Fs::lock`].

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use rustix::fs::{Advice, FlockOperation};
 use rustix::io::{Errno, ReadWriteFlags};
@@ -204,7 +205,12 @@ impl Fs for OsFs {
 
 fn found(name: String, metadata: io::Result<fs::Metadata>) -> io::Result<Option<DirEntry>> {
     match metadata {
-        Ok(m) => Ok(Some(DirEntry { name, is_dir: m.is_dir(), size: m.len() })),
+        Ok(m) => {
+            let since = m.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+            let modified_ms = since.and_then(|since| i64::try_from(since.as_millis()).ok());
+            let modified_ms = modified_ms.unwrap_or(i64::MAX);
+            Ok(Some(DirEntry { name, is_dir: m.is_dir(), size: m.len(), modified_ms }))
+        }
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
     }

@@ -115,8 +115,12 @@ impl Log {
             if segment.size() == 0 && at + 1 == self.segments.len() {
                 break;
             }
-            let newest = segment.max_timestamp()?.0;
-            let old = newest >= 0 && now.get().saturating_sub(newest) > keep_ms;
+            let newest = match segment.max_timestamp()?.0 {
+                // Records without a timestamp are as old as their file, as in Kafka; they must not shield what follows.
+                ..0 => segment.modified_ms()?,
+                newest => newest,
+            };
+            let old = now.get().saturating_sub(newest) > keep_ms;
             // A segment that compaction has emptied has no age of its own.
             let empty = segment.size() == 0;
             if self.segment_end_offset(at) > high_watermark || !(old || empty) {

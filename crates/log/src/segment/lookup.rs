@@ -5,7 +5,7 @@
 use millstream_env::fs::OpenMode;
 
 use super::{Place, Segment};
-use crate::error::ReadError;
+use crate::error::{ReadError, StorageError};
 use crate::index::{Lookup, OffsetEntry, TimeEntry, read_entry, search_file};
 use crate::names;
 use crate::scan::{ScanError, Scanner};
@@ -16,6 +16,13 @@ const LOOKUP_BLOCK: usize = 8 * 1024;
 const WALK_BLOCK: usize = 64 * 1024;
 
 impl Segment {
+    /// When the records' file was written last, in milliseconds; `i64::MAX` when nobody knows.
+    pub(crate) fn modified_ms(&self) -> Result<i64, ReadError> {
+        let path = self.path(names::LOG);
+        let entry = self.home.fs.entry(&path).map_err(|e| StorageError::io("look at", &path, e))?;
+        Ok(entry.map_or(i64::MAX, |entry| entry.modified_ms))
+    }
+
     /// The largest timestamp, and the last offset of the batch that brought it.
     pub(crate) fn max_timestamp(&self) -> Result<(i64, i64), ReadError> {
         self.load()?;

@@ -409,10 +409,10 @@ impl Fs for FaultFs {
         let entries = below.map(|(name, node)| {
             let name = name.file_name().unwrap().to_string_lossy().into_owned();
             match node {
-                Node::Dir => DirEntry { name, is_dir: true, size: 0 },
+                Node::Dir => DirEntry { name, is_dir: true, size: 0, modified_ms: i64::MAX },
                 Node::File(inode) => {
                     let size = inode.lock().unwrap().data.len() as u64;
-                    DirEntry { name, is_dir: false, size }
+                    DirEntry { name, is_dir: false, size, modified_ms: i64::MAX }
                 }
             }
         });

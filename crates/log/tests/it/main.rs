@@ -11,3 +11,4 @@ mod scale;
 mod support;
 mod takeover;
 mod threads;
+mod untimed;

@@ -39,13 +39,23 @@ pub(super) fn clear(
             report.leftovers += 1;
         }
     }
+    // A compaction that was stopped before its log was announced: what it announced of indexes describes bytes that are gone.
+    let unfinished: Vec<_> = entries
+        .iter()
+        .filter_map(|entry| names::parse_offset_file(&entry.name))
+        .filter(|(_, suffix)| *suffix == format!("{}{}", names::LOG, names::CLEANED))
+        .map(|(base, _)| base)
+        .collect();
     // Index files of a swap whose log is in place already.
     for entry in entries {
         let Some((base, suffix)) = names::parse_offset_file(&entry.name) else { continue };
         if let Some(plain) = suffix.strip_suffix(names::SWAP).filter(|s| *s != names::LOG) {
             let from = home.file(&entry.name);
             if home.fs.entry(&from).map_err(|e| StorageError::io("look at", &from, e))?.is_some() {
-                rename(home, base, plain)?;
+                match unfinished.contains(&base) {
+                    true => home.remove(&from)?,
+                    false => rename(home, base, plain)?,
+                }
                 report.leftovers += 1;
             }
         }
