@@ -52,14 +52,15 @@ pub(crate) async fn run(args: &Args) -> Outcome {
     for notice in config.notices() {
         tracing::warn!("{notice}");
     }
-    let stop = process::stop_signal();
+    let stop = process::stop_signal().map_err(Failure::failed)?;
     let running = Box::pin(millstream_broker::start(config)).await.map_err(Failure::failed)?;
     banner(&running);
-    stop.await.map_err(Failure::failed)?;
+    stop.await;
+    let again = process::stop_signal().map_err(Failure::failed)?;
     // A second signal while stopping ends the process at once.
     tokio::select! {
         () = running.stop() => Ok(()),
-        _ = process::stop_signal() => {
+        () = again => {
             Err(Failure::failed("stopped by a second signal; the next start checks the logs"))
         }
     }

@@ -2,16 +2,20 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Completes when the process is asked to stop (SIGINT or SIGTERM).
-pub async fn stop_signal() -> std::io::Result<()> {
+/// Catches SIGINT and SIGTERM from now on; the future completes at the first of them.
+///
+/// The signals are caught when this returns and not when the future is first polled: one that comes while a program
+/// starts must not end it halfway.
+pub fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
 
 /// Raises the limit on open files to what the system allows this process, and returns it.

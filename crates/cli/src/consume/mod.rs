@@ -102,9 +102,10 @@ pub(crate) async fn run(context: &Context, args: Args) -> Outcome {
     let consumer = start::begin(&cluster, &args, config, start, context.timeout).await?;
     let progress = Progress::records(std::io::IsTerminal::is_terminal(&std::io::stdout()));
     let mut reading = Reading { consumer, format: args.format(context.out.is_json()), read: 0 };
+    let stop = process::stop_signal().map_err(Failure::failed)?;
     let outcome = tokio::select! {
         outcome = reading.all(context, &args, &progress) => outcome,
-        signal = process::stop_signal() => signal.map_err(Failure::from),
+        () = stop => Ok(()),
     };
     progress.finish();
     // What could not be written was not read: no last commit then.

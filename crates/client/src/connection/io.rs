@@ -100,10 +100,12 @@ impl Shared {
             .map(|bytes| i32::from_be_bytes(*bytes))
             .ok_or_else(|| self.protocol_error("an answer of fewer than four bytes".to_owned()))?;
         // Who waits stays in the queue on an error: it must not wake before the reason is noted.
-        let is_first = |waiting: &mut Waiting| waiting.correlation == correlation;
-        let Some(waiting) = self.state.lock().waiting.pop_front_if(is_first) else {
+        let mut state = self.state.lock();
+        let fits = state.waiting.front().is_some_and(|first| first.correlation == correlation);
+        let Some(waiting) = fits.then(|| state.waiting.pop_front()).flatten() else {
             return Err(self.protocol_error(format!("an answer to no question ({correlation})")));
         };
+        drop(state);
         // Who stopped waiting does not want the answer any more.
         drop(waiting.answer.send(frame));
         Ok(())
