@@ -29,7 +29,8 @@ pub(crate) struct Core {
     replayer: Replayer,
     epoch: LeaderEpoch,
     encoder: Encoder,
-    /// Set once an fsync has failed: the kernel may have dropped the pages, so nothing that follows can be trusted.
+    /// Set once an fsync has failed (the kernel may have dropped the pages) or a write left something behind, so
+    /// nothing that follows can be trusted.
     failed: Option<Arc<std::io::Error>>,
     bytes_since_snapshot: u64,
     snapshot_after_bytes: u64,
@@ -205,7 +206,13 @@ impl Core {
         let id = SnapshotId { end: self.next_offset(), epoch: self.store.last_epoch() };
         snapshot::write(self.fs.as_ref(), &self.directory, id, self.image(), now)?;
         let storage = |e: std::io::Error| CommitError::Storage(Arc::new(e));
-        self.store.start_over().map_err(storage)?;
+        self.store.start_over().map_err(|(cause, left)| {
+            let cause = Arc::new(cause);
+            if left == Left::Unknown {
+                self.failed = Some(Arc::clone(&cause));
+            }
+            CommitError::Storage(cause)
+        })?;
         snapshot::remove_older(self.fs.as_ref(), &self.directory, id).map_err(storage)?;
         Ok(true)
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use millstream_base::{LeaderEpoch, Offset};
-use millstream_env::fs::{File, Fs, OpenMode};
+use millstream_env::fs::{DirEntry, File, Fs, OpenMode};
 use millstream_records::{BatchHeader, BatchView};
 
 use crate::error::OpenError;
@@ -24,11 +24,20 @@ fn segment_name(base: Offset) -> String {
     format!("{:020}.log", base.get())
 }
 
-/// The base offset of a segment of that name.
-fn segment_base(name: &str) -> Option<Offset> {
-    let digits = name.strip_suffix(".log")?;
-    let numeric = digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit());
-    numeric.then(|| digits.parse().ok().map(Offset)).flatten()
+/// A segment's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Segment {
+    base: Offset,
+    bytes: u64,
+}
+
+impl Segment {
+    fn of_entry(entry: &DirEntry) -> Option<Self> {
+        let digits = entry.name.strip_suffix(".log")?;
+        let numeric = digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit());
+        let base = numeric.then(|| digits.parse().ok().map(Offset)).flatten()?;
+        Some(Self { base, bytes: entry.size })
+    }
 }
 
 /// The log, open for appending.
@@ -65,31 +74,41 @@ impl Store {
     ) -> Result<(Self, Recovered), OpenError> {
         fs.create_dir_all(directory).map_err(|e| io_error("create", directory, e))?;
         let entries = fs.list(directory).map_err(|e| io_error("list", directory, e))?;
-        let mut segments: Vec<Offset> =
-            entries.iter().filter_map(|entry| segment_base(&entry.name)).collect();
-        segments.sort_unstable();
-        let created = segments.is_empty();
+        let mut found: Vec<Segment> = entries.iter().filter_map(Segment::of_entry).collect();
+        found.sort_unstable();
+        let created = found.is_empty();
         if created {
-            segments.push(start);
+            found.push(Segment { base: start, bytes: 0 });
         }
-        let first = segments.first().copied().unwrap_or(start);
+        let mut first = found.first().map_or(start, |segment| segment.base);
         let (mut scan, mut cut_bytes) = (Scan::at(first), 0);
-        let mut last = None;
-        for (index, base) in segments.iter().enumerate() {
-            let path = directory.join(segment_name(*base));
-            let is_last = index + 1 == segments.len();
+        let (mut segments, mut last) = (Vec::new(), None);
+        for (index, Segment { base, bytes }) in found.iter().copied().enumerate() {
+            let path = directory.join(segment_name(base));
+            if bytes == 0 && base < scan.next_offset {
+                // Begun by a start over that failed; the segment before it went on.
+                fs.remove_file(&path).map_err(|e| io_error("remove", &path, e))?;
+                continue;
+            }
+            if base > scan.next_offset && base <= start {
+                // A removal of old segments was cut short: the snapshot holds all that lies before this one.
+                (first, scan) = (base, Scan::at(base));
+            }
             let file = fs.open(&path, OpenMode::Create).map_err(|e| io_error("open", &path, e))?;
-            if *base != scan.next_offset {
+            if base != scan.next_offset {
                 let reason = format!("it should begin at offset {}", scan.next_offset);
                 return Err(OpenError::Corrupt { path, position: 0, reason });
             }
             scan.segment(&path, file.as_ref(), &mut each)?;
             let size = file.size().map_err(|e| io_error("read", &path, e))?;
             if scan.position < size {
-                check_torn(&path, file.as_ref(), &scan, size, is_last)?;
+                let later = found.get(index + 1..).unwrap_or_default();
+                let unused = |s: &Segment| s.bytes == 0 && s.base <= scan.next_offset;
+                check_torn(&path, file.as_ref(), &scan, size, later.iter().all(unused))?;
                 cut_bytes = size - scan.position;
                 file.truncate(scan.position).map_err(|e| io_error("truncate", &path, e))?;
             }
+            segments.push(base);
             last = Some((file, path));
         }
         let Some((file, path)) = last else {
@@ -148,37 +167,61 @@ impl Store {
         self.file.sync_data()
     }
 
-    /// Begins a new segment and removes those before it: a snapshot holds what they held.
-    pub(crate) fn start_over(&mut self) -> io::Result<()> {
+    /// Begins a new segment and removes those before it: a snapshot holds what they held. On an error the log goes on
+    /// in the segment that it has, unless the second value of the error says otherwise.
+    pub(crate) fn start_over(&mut self) -> Result<(), (io::Error, Left)> {
         if self.segments.last() != Some(&self.next_offset) {
             let path = self.directory.join(segment_name(self.next_offset));
-            let file = self.fs.open(&path, OpenMode::Create)?;
-            file.truncate(0)?;
-            self.fs.sync_dir(&self.directory)?;
-            self.segments.push(self.next_offset);
-            self.file = file;
-            self.position = 0;
-        }
-        while self.segments.len() > 1 {
-            let base = self.segments.remove(0);
-            let name = segment_name(base);
-            self.fs.remove_file(&self.directory.join(&name))?;
-            for suffix in [".index", ".timeindex", ".snapshot"] {
-                let beside = self.directory.join(name.replace(".log", suffix));
-                match self.fs.remove_file(&beside) {
-                    Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-                    _ => {}
+            match self.begin_segment(&path) {
+                Ok(file) => self.file = file,
+                Err(error) => {
+                    // Were it to stay, the next start would find two files for the same offsets.
+                    let left = match self.remove(&path) {
+                        Ok(()) => Left::Nothing,
+                        Err(_) => Left::Unknown,
+                    };
+                    return Err((error, left));
                 }
             }
+            self.segments.push(self.next_offset);
+            self.position = 0;
+        }
+        self.remove_old().map_err(|error| (error, Left::Nothing))
+    }
+
+    fn begin_segment(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let file = self.fs.open(path, OpenMode::Create)?;
+        file.truncate(0)?;
+        self.fs.sync_dir(&self.directory)?;
+        Ok(file)
+    }
+
+    /// Removes all segments but the last. One that cannot be removed is tried again the next time.
+    fn remove_old(&mut self) -> io::Result<()> {
+        while self.segments.len() > 1 {
+            let Some(base) = self.segments.first() else { break };
+            let name = segment_name(*base);
+            for suffix in [".log", ".index", ".timeindex", ".snapshot"] {
+                self.remove(&self.directory.join(name.replace(".log", suffix)))?;
+            }
+            self.segments.remove(0);
         }
         Ok(())
     }
+
+    /// Removes a file; one that is gone is fine.
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        match self.fs.remove_file(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
 }
 
-/// Whether a failed append left bytes behind.
+/// Whether something that failed left anything behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Left {
-    /// The file is as before.
+    /// All is as before.
     Nothing,
     /// Nobody knows.
     Unknown,

@@ -1,11 +1,67 @@
 //! What a log becomes after its file was hurt at any place.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use millstream_base::TimestampMs;
-use millstream_env::fs::OsFs;
+use millstream_env::fs::{DirEntry, FileLock, OsFs};
 use millstream_records::{BatchBuilder, BatchOptions};
 use proptest::prelude::*;
 
 use super::*;
+
+/// The machine's files, where what is done to a name can be made to fail.
+#[derive(Debug, Default)]
+struct Faulty {
+    sync_dir: AtomicBool,
+    remove: AtomicBool,
+}
+
+impl Faulty {
+    fn fails(switch: &AtomicBool) -> io::Result<()> {
+        if switch.load(Ordering::Relaxed) { Err(io::Error::other("injected")) } else { Ok(()) }
+    }
+}
+
+impl Fs for Faulty {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        OsFs.open(path, mode)
+    }
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        OsFs.create_dir_all(path)
+    }
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        OsFs.create_dir(path)
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        Self::fails(&self.remove)?;
+        OsFs.remove_file(path)
+    }
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        OsFs.remove_dir_all(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        OsFs.rename(from, to)
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        Self::fails(&self.sync_dir)?;
+        OsFs.sync_dir(path)
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        OsFs.list(path)
+    }
+    fn entry(&self, path: &Path) -> io::Result<Option<DirEntry>> {
+        OsFs.entry(path)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn FileLock>> {
+        OsFs.lock(path)
+    }
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        OsFs.free_bytes(path)
+    }
+    fn total_bytes(&self, path: &Path) -> io::Result<u64> {
+        OsFs.total_bytes(path)
+    }
+}
 
 fn batch(base: i64, records: i64) -> Vec<u8> {
     let options = BatchOptions {
@@ -23,8 +79,17 @@ fn batch(base: i64, records: i64) -> Vec<u8> {
 }
 
 fn open(dir: &Path) -> Result<(Store, Recovered, Vec<i64>), OpenError> {
+    open_after(Arc::new(OsFs), dir, 0)
+}
+
+/// Opens a log whose snapshot ends at `start`.
+fn open_after(
+    fs: Arc<dyn Fs>,
+    dir: &Path,
+    start: i64,
+) -> Result<(Store, Recovered, Vec<i64>), OpenError> {
     let mut seen = Vec::new();
-    let (store, recovered) = Store::open(Arc::new(OsFs), dir, Offset::ZERO, |batch| {
+    let (store, recovered) = Store::open(fs, dir, Offset(start), |batch| {
         seen.push(batch.header().base_offset.get());
         Ok(())
     })?;
@@ -93,6 +158,66 @@ fn starting_over_leaves_one_empty_segment() {
     store.append(&batch(10, 3), Offset(13), LeaderEpoch(3)).unwrap();
     let (store, recovered, seen) = open(dir.path()).unwrap();
     assert_eq!((recovered.start, seen, store.next_offset()), (Offset(10), vec![10], Offset(13)));
+}
+
+#[test]
+fn a_start_over_that_fails_leaves_the_log_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path());
+    let fs = Arc::new(Faulty::default());
+    let (mut store, _, _) = open_after(Arc::clone(&fs) as _, dir.path(), 0).unwrap();
+    fs.sync_dir.store(true, Ordering::Relaxed);
+    assert!(matches!(store.start_over(), Err((_, Left::Nothing))));
+    store.append(&batch(10, 3), Offset(13), LeaderEpoch(3)).unwrap();
+    let (_, _, seen) = open_after(Arc::new(OsFs), dir.path(), 10).unwrap();
+    assert_eq!(seen, [0, 2, 4, 6, 8, 10]);
+    // Not even the removal works: no more may be written. What is there is whole.
+    fs.remove.store(true, Ordering::Relaxed);
+    assert!(matches!(store.start_over(), Err((_, Left::Unknown))));
+    let (_, _, seen) = open_after(Arc::new(OsFs), dir.path(), 13).unwrap();
+    assert_eq!(seen, [0, 2, 4, 6, 8, 10]);
+}
+
+#[test]
+fn an_empty_segment_that_a_failed_start_over_left_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, ends) = written(dir.path());
+    // Its removal was not on disk when the power went; the segment before it had gone on, and is torn.
+    let unused = dir.path().join(segment_name(Offset(4)));
+    std::fs::write(&unused, "").unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+    let (mut store, recovered, seen) = open_after(Arc::new(OsFs), dir.path(), 4).unwrap();
+    assert_eq!((seen, store.next_offset()), (vec![0, 2, 4, 6], Offset(8)));
+    assert_eq!(recovered.cut_bytes, (ends[5] - ends[4] - 1) as u64);
+    assert!(!unused.exists());
+    store.append(&batch(8, 1), Offset(9), LeaderEpoch(3)).unwrap();
+    let (_, _, seen) = open_after(Arc::new(OsFs), dir.path(), 4).unwrap();
+    assert_eq!(seen, [0, 2, 4, 6, 8]);
+}
+
+#[test]
+fn old_segments_that_cannot_be_removed_are_no_gap() {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path());
+    let fs = Arc::new(Faulty::default());
+    let (mut store, _, _) = open_after(Arc::clone(&fs) as _, dir.path(), 0).unwrap();
+    fs.remove.store(true, Ordering::Relaxed);
+    assert!(matches!(store.start_over(), Err((_, Left::Nothing))));
+    store.append(&batch(10, 3), Offset(13), LeaderEpoch(3)).unwrap();
+    assert!(store.start_over().is_err());
+    store.append(&batch(13, 1), Offset(14), LeaderEpoch(3)).unwrap();
+    // After a power loss any of the removals may have come to the disk.
+    std::fs::remove_file(dir.path().join(segment_name(Offset(10)))).unwrap();
+    assert!(
+        open_after(Arc::new(OsFs), dir.path(), 10).is_err(),
+        "what no snapshot holds is missed"
+    );
+    let (mut store, recovered, seen) = open_after(Arc::new(OsFs), dir.path(), 13).unwrap();
+    assert_eq!((recovered.start, seen.last()), (Offset(13), Some(&13)));
+    store.start_over().unwrap();
+    let (_, recovered, _) = open_after(Arc::new(OsFs), dir.path(), 14).unwrap();
+    assert_eq!(recovered.start, Offset(14), "they are removed in the end");
 }
 
 proptest! {
