@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use millstream_base::{LeaderEpoch, Offset, TimestampMs};
+use millstream_env::fs::File;
 use millstream_records::{BatchHeader, BatchView, RecordsError, Scratch};
 
 use super::Log;
@@ -82,22 +83,79 @@ impl TimeSearch {
 
     /// The record with the largest timestamp, the first of them (ListOffsets with -3). May wait for the disk.
     pub fn max_timestamp_offset(&self) -> Result<Option<TimestampedOffset>, ReadError> {
-        let mut best: Option<(i64, &Segment)> = None;
-        for segment in self.segments() {
-            let (timestamp, _) = segment.max_timestamp()?;
-            if timestamp >= 0 && best.is_none_or(|(largest, _)| timestamp > largest) {
-                best = Some((timestamp, segment));
+        // Of the segment that begins below the log's start the largest timestamp may lie below it too.
+        let mut after_start = None;
+        loop {
+            let mut best: Option<(i64, &Segment)> = None;
+            for segment in self.segments() {
+                let timestamp = match after_start.filter(|_| segment.base < self.start) {
+                    Some(timestamp) => timestamp,
+                    None => segment.max_timestamp()?.0,
+                };
+                if timestamp >= 0 && best.is_none_or(|(largest, _)| timestamp > largest) {
+                    best = Some((timestamp, segment));
+                }
             }
-        }
-        match best {
-            None => Ok(None),
-            Some((timestamp, segment)) => {
-                let wanted = TimestampMs(timestamp);
-                let from = segment.offset_before_timestamp(timestamp)?.max(self.start);
-                search(segment, from, |h| h.max_timestamp >= wanted, |t| t >= wanted)
+            let Some((timestamp, segment)) = best else { return Ok(None) };
+            let wanted = TimestampMs(timestamp);
+            let from = segment.offset_before_timestamp(timestamp)?.max(self.start);
+            let found = search(segment, from, |h| h.max_timestamp >= wanted, |t| t >= wanted)?;
+            if found.is_some() || segment.base >= self.start || after_start.is_some() {
+                return Ok(found);
             }
+            after_start = Some(self.max_after_start(segment)?);
         }
     }
+
+    /// The largest timestamp of the records of `segment` that lie at or after the log's start; -1 for none.
+    fn max_after_start(&self, segment: &Segment) -> Result<i64, ReadError> {
+        let end = segment.size();
+        let Some(place) = segment.find(self.start, end)? else { return Ok(-1) };
+        let file = segment.log_file()?;
+        let mut scanner = Scanner::new(&*file, place.position, end, BLOCK);
+        let mut scratch = Scratch::default();
+        let mut largest = -1;
+        while let Some((position, header)) = scanner.next().map_err(|e| segment.scan_error(e))? {
+            if header.base_offset.get() >= self.start {
+                largest = largest.max(header.max_timestamp.get());
+                continue;
+            }
+            let bytes = read_batch(segment, &*file, position, &header)?;
+            let view = parse(segment, &bytes, position)?;
+            let records = view.records(&mut scratch);
+            for record in
+                records.map_err(|e| StorageError::invalid(&segment.path(names::LOG), e))?
+            {
+                let record =
+                    record.map_err(|e| StorageError::invalid(&segment.path(names::LOG), e))?;
+                if record.offset.get() >= self.start {
+                    largest = largest.max(record.timestamp.get());
+                }
+            }
+        }
+        Ok(largest)
+    }
+}
+
+fn read_batch(
+    segment: &Segment,
+    file: &dyn File,
+    position: u64,
+    header: &BatchHeader,
+) -> Result<Vec<u8>, StorageError> {
+    let mut bytes = vec![0; header.size_bytes()];
+    let read = file.read_exact_at(&mut bytes, position);
+    read.map_err(|e| StorageError::io("read", &segment.path(names::LOG), e))?;
+    Ok(bytes)
+}
+
+fn parse<'a>(
+    segment: &Segment,
+    bytes: &'a [u8],
+    position: u64,
+) -> Result<BatchView<'a>, ReadError> {
+    let view = BatchView::parse(bytes).and_then(|view| view.check_crc().map(|()| view));
+    view.map_err(|source| ReadError::Corrupt { path: segment.path(names::LOG), position, source })
 }
 
 /// The first record at or after `from` whose timestamp is `wanted`, among the batches that `may` have one.
@@ -116,15 +174,8 @@ fn search(
         if !may(&header) {
             continue;
         }
-        let mut bytes = vec![0; header.size_bytes()];
-        let read = file.read_exact_at(&mut bytes, position);
-        read.map_err(|e| StorageError::io("read", &segment.path(names::LOG), e))?;
-        let view = BatchView::parse(&bytes).and_then(|view| view.check_crc().map(|()| view));
-        let view = view.map_err(|source| ReadError::Corrupt {
-            path: segment.path(names::LOG),
-            position,
-            source,
-        })?;
+        let bytes = read_batch(segment, &*file, position, &header)?;
+        let view = parse(segment, &bytes, position)?;
         let found = first_record(&view, &mut scratch, from, &wanted)
             .map_err(|e| StorageError::invalid(&segment.path(names::LOG), e))?;
         if let Some((timestamp, offset)) = found {

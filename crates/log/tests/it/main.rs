@@ -11,4 +11,5 @@ mod scale;
 mod support;
 mod takeover;
 mod threads;
+mod times;
 mod untimed;
