@@ -5,6 +5,7 @@
 //! log's lock: reads by [`ReadPlan::resolve`], syncs by [`FlushTicket::run`]. After a failure that leaves the
 //! file in doubt the log is offline: every later call errs.
 
+mod aborted;
 mod append;
 mod compact;
 mod delete;
@@ -38,7 +39,6 @@ use crate::error::StorageError;
 use crate::home::Home;
 use crate::names;
 use crate::segment::Segment;
-use crate::txn_index::AbortedTxn;
 
 /// One partition's log.
 #[derive(Debug)]
@@ -146,47 +146,6 @@ impl Log {
             Some(first) => first.min(high_watermark),
             None => high_watermark,
         }
-    }
-
-    /// The aborted transactions that a `read_committed` reader of `from..upper` must know, ordered by marker.
-    pub fn aborted_transactions(
-        &self,
-        from: Offset,
-        upper: Offset,
-    ) -> Result<Vec<AbortedTxn>, StorageError> {
-        self.check_online()?;
-        let mut found = Vec::new();
-        for segment in self.segments.get(self.segment_index(from.get())..).unwrap_or_default() {
-            let is_last = segment.with_aborted(|list| {
-                let first = list.partition_point(|txn| txn.last_offset < from);
-                for txn in list.get(first..).unwrap_or_default() {
-                    if txn.first_offset < upper {
-                        found.push(*txn);
-                    }
-                    // Whatever aborts later began at or after this stable offset.
-                    if txn.last_stable_offset >= upper {
-                        return true;
-                    }
-                }
-                false
-            })?;
-            if is_last {
-                break;
-            }
-        }
-        Ok(found)
-    }
-
-    /// Whether a transaction that was aborted has its marker at or after `from`.
-    pub fn has_aborted_from(&self, from: Offset) -> Result<bool, StorageError> {
-        let segments = self.segments.get(self.segment_index(from.get())..).unwrap_or_default();
-        for segment in segments.iter().rev() {
-            let last = segment.with_aborted(|list| list.last().map(|txn| txn.last_offset))?;
-            if let Some(last) = last {
-                return Ok(last >= from);
-            }
-        }
-        Ok(false)
     }
 
     /// The leader epochs.

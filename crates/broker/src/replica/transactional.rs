@@ -6,9 +6,11 @@
 //! follow the marker that was to end its transaction.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 
 use millstream_base::{Offset, ProducerEpoch, ProducerId, TimestampMs};
+use millstream_env::{fs, task};
 use millstream_log::{AbortedTxn, AppendError, FileRange, ReadError, ReadPlan};
 use millstream_partition::AppendOrigin;
 use millstream_records::EndTxnMarker;
@@ -166,7 +168,8 @@ impl Partition {
         Ok(Some(appended))
     }
 
-    /// The aborted transactions that a reader of `range`, found by `plan` from `from` on, must know.
+    /// The aborted transactions that a reader of `range`, found by `plan`, must know from `from` on. Not under the lock, and
+    /// where the disk is needed, not in the way of other connections.
     pub(super) fn aborted(
         &self,
         from: Offset,
@@ -174,13 +177,12 @@ impl Partition {
         range: Option<&FileRange>,
     ) -> Result<Vec<AbortedTxn>, ReadError> {
         let Some(range) = range else { return Ok(Vec::new()) };
-        let from = from.min(range.base_offset);
-        if !self.lock().log.has_aborted_from(from)? {
-            return Ok(Vec::new());
+        match fs::without_waiting(|| plan.aborted(from, range)) {
+            Err(ReadError::Storage(e)) if e.kind() == io::ErrorKind::WouldBlock => {
+                task::block_here(|| plan.aborted(from, range))
+            }
+            found => found,
         }
-        // Looks into the file: not under the lock.
-        let upper = plan.bound_of(range)?;
-        Ok(self.lock().log.aborted_transactions(from, upper)?)
     }
 }
 

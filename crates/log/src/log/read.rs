@@ -74,7 +74,7 @@ impl LogRead {
 /// A read that is decided but not carried out. Holds no lock.
 #[derive(Clone, Debug)]
 pub struct ReadPlan {
-    segments: Arc<Vec<Arc<Segment>>>,
+    pub(super) segments: Arc<Vec<Arc<Segment>>>,
     first: usize,
     /// The size of the last segment when the read was planned.
     active_end: u64,
@@ -162,7 +162,7 @@ impl ReadPlan {
     }
 
     /// An offset that no whole batch of `range`, which this plan found, reaches. May wait for the disk.
-    pub fn bound_of(&self, range: &FileRange) -> Result<Offset, ReadError> {
+    pub(super) fn bound_of(&self, range: &FileRange) -> Result<Offset, ReadError> {
         let first = range.base_offset.get();
         let at = self.segments.partition_point(|s| s.base <= first).saturating_sub(1);
         let next_base = self.segments.get(at + 1).map_or(self.log_end, |s| s.base);

@@ -35,14 +35,32 @@ impl Segment {
         if let Some(list) = &mut inner.aborted {
             return Ok(look(list));
         }
-        let path = self.path(names::TXN_INDEX);
-        let list = match self.home.fs.read(&path, 256 << 20) {
-            Ok(bytes) => AbortedTxn::decode_all(&bytes)
-                .ok_or_else(|| StorageError::invalid(&path, "not a transaction index"))?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(e) => return Err(StorageError::io("read", &path, e)),
-        };
+        let list = self.read_aborted()?;
         Ok(look(inner.aborted.insert(list)))
+    }
+
+    /// Readers ask without the log's lock, so the segment may lose its name or its files meanwhile. Then a missing file says
+    /// nothing, and one that is there may be another segment's: only what was read under the name that still holds counts.
+    fn read_aborted(&self) -> Result<Vec<AbortedTxn>, StorageError> {
+        let mut path = self.path(names::TXN_INDEX);
+        loop {
+            let read = self.home.fs.read(&path, 256 << 20);
+            // The log is renamed and removed first: while it is there, so was what lies beside it.
+            let log = self.path(names::LOG);
+            let entry =
+                self.home.fs.entry(&log).map_err(|e| StorageError::io("look at", &log, e))?;
+            let name = self.path(names::TXN_INDEX);
+            if name != path {
+                path = name;
+                continue;
+            }
+            return match read {
+                Ok(bytes) => AbortedTxn::decode_all(&bytes)
+                    .ok_or_else(|| StorageError::invalid(&path, "not a transaction index")),
+                Err(e) if e.kind() == io::ErrorKind::NotFound && entry.is_some() => Ok(Vec::new()),
+                Err(e) => Err(StorageError::io("read", &path, e)),
+            };
+        }
     }
 
     /// Replaces the transaction index.

@@ -1,6 +1,7 @@
 //! The log through its public face, over a file system that fails on purpose.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
+mod aborted;
 mod basics;
 mod compact;
 mod crash;
