@@ -256,3 +256,6 @@ impl Log {
         Ok(Range { first_dirty, first_uncleanable })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -187,7 +187,7 @@ impl CompactionPlan {
             return Err(CompactionError::Stopped);
         }
         output.set_aborted(filter.take_aborted())?;
-        output.settle_indexes()?;
+        output.seal()?;
         output.sync()?;
         Ok(output)
     }
