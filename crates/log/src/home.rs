@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use millstream_env::fs::Fs;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::error::StorageError;
 use crate::names;
@@ -19,11 +19,18 @@ pub(crate) struct Home {
     pub(crate) fs: Arc<dyn Fs>,
     pub(crate) files: Arc<OpenFiles>,
     path: RwLock<Arc<Path>>,
+    /// How new the leader epochs in their file are. Held while they are written: an older state never replaces a newer one.
+    pub(crate) epochs_written: Mutex<u64>,
 }
 
 impl Home {
     pub(crate) fn new(fs: Arc<dyn Fs>, path: &Path, files: Arc<OpenFiles>) -> Arc<Self> {
-        Arc::new(Self { fs, files, path: RwLock::new(Arc::from(path)) })
+        Arc::new(Self {
+            fs,
+            files,
+            path: RwLock::new(Arc::from(path)),
+            epochs_written: Mutex::default(),
+        })
     }
 
     pub(crate) fn path(&self) -> Arc<Path> {

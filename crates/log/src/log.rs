@@ -56,7 +56,7 @@ pub struct Log {
     producers: ProducerTable,
     epochs: EpochCache,
     /// The checkpoint file does not say what `epochs` says.
-    epochs_dirty: bool,
+    epochs_unsynced: Unsynced,
     /// Files were made or renamed since the directory was last synced.
     names: Unsynced,
     /// When the active segment was made.
@@ -155,7 +155,7 @@ impl Log {
 
     /// Notes that this broker leads in `epoch` from the log's end on.
     pub fn begin_epoch(&mut self, epoch: LeaderEpoch) {
-        self.epochs_dirty |= self.epochs.assign(epoch, Offset(self.end));
+        self.epochs_unsynced.mark_if(self.epochs.assign(epoch, Offset(self.end)));
     }
 
     /// The answer to OffsetForLeaderEpoch: the largest epoch <= `epoch` and where it ended.

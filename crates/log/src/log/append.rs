@@ -218,7 +218,7 @@ impl Log {
             let (start, header) = self.headers[at];
             let epoch = header.partition_leader_epoch;
             if self.epochs.is_new(epoch) {
-                self.epochs_dirty |= self.epochs.assign(epoch, header.base_offset);
+                self.epochs_unsynced.mark_if(self.epochs.assign(epoch, header.base_offset));
             }
             if header.has_producer_id() {
                 let from = usize::try_from(start).unwrap_or(usize::MAX);

@@ -76,7 +76,7 @@ impl Log {
     fn move_start(&mut self, to: i64) {
         if to > self.start {
             self.start = to;
-            self.epochs_dirty |= self.epochs.truncate_from_start(Offset(to));
+            self.epochs_unsynced.mark_if(self.epochs.truncate_from_start(Offset(to)));
         }
     }
 

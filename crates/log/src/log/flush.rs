@@ -17,7 +17,7 @@ use crate::home::Home;
 use crate::names;
 use crate::segment::Segment;
 
-/// Names in the directory that may not be on disk. They stay so until a ticket that saw the last of them is complete: a
+/// Something that may not be on disk: names in the directory, leader epochs. It stays so until a ticket that saw the last of them is complete: a
 /// second ticket, made before the first has run, must not acknowledge what only the first will sync.
 #[derive(Debug, Default)]
 pub(super) struct Unsynced {
@@ -26,9 +26,14 @@ pub(super) struct Unsynced {
 }
 
 impl Unsynced {
-    /// A file was made, renamed or removed.
+    /// A file was made, renamed or removed, or the epochs changed.
     pub(super) const fn mark(&mut self) {
         self.made += 1;
+    }
+
+    /// [`Self::mark`] if anything changed.
+    pub(super) const fn mark_if(&mut self, changed: bool) {
+        self.made += changed as u64;
     }
 
     /// Up to where a ticket has to sync; `None` when everything is on disk.
@@ -47,7 +52,8 @@ impl Unsynced {
 pub struct FlushTicket {
     home: Arc<Home>,
     segments: Vec<(Arc<Segment>, bool)>,
-    epochs: Option<String>,
+    /// The epochs' file, and how new it is.
+    epochs: Option<(u64, String)>,
     names: Option<u64>,
     upto: i64,
     /// The records were synced, and what is written beside them could not be: no room, most likely.
@@ -73,13 +79,8 @@ impl FlushTicket {
                 }
             }
         }
-        if let Some(text) = &self.epochs {
-            let path = self.home.file(names::EPOCHS);
-            let written = self.home.fs.write_atomically(&path, text.as_bytes());
-            written.map_err(|e| {
-                self.unwritten.store(true, Ordering::Release);
-                StorageError::io("write", &path, e)
-            })?;
+        if let Some((made, text)) = &self.epochs {
+            self.write_epochs(*made, text)?;
         }
         if self.names.is_some() {
             self.sync_names()?;
@@ -89,7 +90,7 @@ impl FlushTicket {
 
     /// Writes what [`FlushTicket::run`] would write, for [`crate::LogDir::finish`], which syncs all at once.
     pub(crate) fn write_unsynced(&self) -> Result<(), StorageError> {
-        let Some(text) = &self.epochs else { return Ok(()) };
+        let Some((_, text)) = &self.epochs else { return Ok(()) };
         let path = self.home.file(names::EPOCHS);
         let write = || {
             let file = self.home.fs.open(&path, OpenMode::Create)?;
@@ -97,6 +98,21 @@ impl FlushTicket {
             file.truncate(text.len() as u64)
         };
         write().map_err(|e| StorageError::io("write", &path, e))
+    }
+
+    fn write_epochs(&self, made: u64, text: &str) -> Result<(), StorageError> {
+        let mut newest = self.home.epochs_written.lock();
+        if made < *newest {
+            // A ticket that was made later was faster.
+            return Ok(());
+        }
+        let path = self.home.file(names::EPOCHS);
+        self.home.fs.write_atomically(&path, text.as_bytes()).map_err(|e| {
+            self.unwritten.store(true, Ordering::Release);
+            StorageError::io("write", &path, e)
+        })?;
+        *newest = made;
+        Ok(())
     }
 
     fn sync_names(&self) -> Result<(), StorageError> {
@@ -159,7 +175,7 @@ impl Log {
         settled: bool,
     ) -> Result<Option<FlushTicket>, StorageError> {
         self.check_online()?;
-        if upto <= self.recovery_point && !(settled && self.epochs_dirty) {
+        if upto <= self.recovery_point && !(settled && self.epochs_unsynced.pending().is_some()) {
             return Ok(None);
         }
         let first = self.segment_index(self.recovery_point);
@@ -169,7 +185,7 @@ impl Log {
             .filter(|(_, s)| s.base < upto)
             .map(|(at, s)| (Arc::clone(s), settled || at < last))
             .collect();
-        let epochs = std::mem::take(&mut self.epochs_dirty).then(|| self.epochs.to_text());
+        let epochs = self.epochs_unsynced.pending().map(|made| (made, self.epochs.to_text()));
         let names = self.names.pending();
         let home = Arc::clone(&self.home);
         let unwritten = AtomicBool::new(false);
@@ -186,13 +202,13 @@ impl Log {
     ) -> Result<Offset, StorageError> {
         if let Err(error) = outcome {
             if ticket.unwritten.load(Ordering::Acquire) {
-                self.epochs_dirty |= ticket.epochs.is_some();
                 return Err(error);
             }
             self.go_offline(&format!("a sync failed: {error}"));
             return Err(error);
         }
         self.names.synced(ticket.names);
+        self.epochs_unsynced.synced(ticket.epochs.as_ref().map(|(made, _)| *made));
         self.recovery_point = self.recovery_point.max(ticket.upto.min(self.end));
         if self.recovery_point >= self.end {
             self.unflushed_since_ms = None;

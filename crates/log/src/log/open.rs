@@ -138,7 +138,7 @@ impl Log {
             recovery_point: start,
             producers: ProducerTable::new(),
             epochs: EpochCache::new(),
-            epochs_dirty: false,
+            epochs_unsynced: Unsynced::default(),
             names: Unsynced::default(),
             active_since_ms: options.now.get(),
             unflushed_since_ms: None,
@@ -191,8 +191,8 @@ impl Log {
             // Records below the start are gone for good; the log goes on where it says it starts.
             self.truncate_fully_and_start_at(Offset(self.start), options.now)?;
         }
-        self.epochs_dirty |= self.epochs.truncate_from_end(Offset(self.end));
-        self.epochs_dirty |= self.epochs.truncate_from_start(Offset(self.start));
+        self.epochs_unsynced.mark_if(self.epochs.truncate_from_end(Offset(self.end)));
+        self.epochs_unsynced.mark_if(self.epochs.truncate_from_start(Offset(self.start)));
         // Snapshots are kept where a segment begins and at the end.
         let segments = Arc::clone(&self.segments);
         let kept = |offset: &i64| {
@@ -278,7 +278,7 @@ impl Log {
             Err(problem) => {
                 tracing::warn!(path = %path.display(), %problem, "leader epochs are built anew");
                 report.rebuilt.push(names::EPOCHS.to_owned());
-                self.epochs_dirty = true;
+                self.epochs_unsynced.mark();
             }
         }
         Ok(())

@@ -35,7 +35,7 @@ impl Log {
         self.end = end;
         self.start = self.start.min(end);
         self.recovery_point = self.recovery_point.min(end);
-        self.epochs_dirty |= self.epochs.truncate_from_end(Offset(end));
+        self.epochs_unsynced.mark_if(self.epochs.truncate_from_end(Offset(end)));
         self.names.mark();
         self.remove_snapshots(|snapshot| snapshot > end)?;
         self.rebuild_producers(now)?;
@@ -60,7 +60,7 @@ impl Log {
         self.segments = Arc::new(vec![Arc::new(only)]);
         (self.start, self.end, self.recovery_point) = (base, base, base);
         self.epochs.clear();
-        self.epochs_dirty = true;
+        self.epochs_unsynced.mark();
         self.names.mark();
         self.producers.clear();
         self.active_since_ms = now.get();

@@ -53,6 +53,37 @@ fn a_bit_that_flips_in_the_tail_ends_the_log_there() {
     assert!(cut.reason.contains("CRC"), "{}", cut.reason);
 }
 
+#[test]
+fn every_flush_writes_the_epochs_until_one_is_complete() {
+    for late in [false, true] {
+        let fs = FaultFs::new();
+        let (mut log, _) = open_with(&fs, LogConfig::default(), &options(0));
+        let ticket = |log: &mut Log, epoch| {
+            let mut bytes = batch(&["value"], 1);
+            let (epoch, now) = (LeaderEpoch(epoch), TimestampMs(1));
+            log.append(&mut bytes, epoch, AppendOrigin::Client, now).unwrap();
+            // A start does not look into segments below the recovery point.
+            log.force_roll(now).unwrap();
+            log.prepare_flush().unwrap().unwrap()
+        };
+        let first = ticket(&mut log, 5);
+        // What the first was to write the second must write: it has not run.
+        let second = ticket(&mut log, if late { 6 } else { 5 });
+        let recovery_point = log.complete_flush(&second, second.run()).unwrap();
+        assert_eq!(recovery_point, Offset(2));
+        if late {
+            // Nor does it bring back what was true when it was made.
+            log.complete_flush(&first, first.run()).unwrap();
+        }
+        drop((log, first, second));
+        fs.restart(true);
+        let options = OpenOptions { recovery_point, ..options(9) };
+        let (log, _) = open_with(&fs, LogConfig::default(), &options);
+        let last = LeaderEpoch(if late { 6 } else { 5 });
+        assert_eq!(log.epoch_end_offset(last), Some((last, Offset(2))));
+    }
+}
+
 /// What a random life of a log did until it crashed.
 struct Life {
     /// Values by offset that were appended with success.

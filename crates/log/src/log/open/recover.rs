@@ -142,8 +142,8 @@ impl Log {
             aborted.extend(replay(&mut self.producers, &header, bytes, now));
         }
         if self.epochs.is_new(header.partition_leader_epoch) {
-            self.epochs_dirty |=
-                self.epochs.assign(header.partition_leader_epoch, header.base_offset);
+            let assigned = self.epochs.assign(header.partition_leader_epoch, header.base_offset);
+            self.epochs_unsynced.mark_if(assigned);
         }
         self.end = header.next_offset().get();
         Ok(Some((position, header)))
