@@ -6,17 +6,19 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use millstream_base::{NodeId, Uuid};
-use millstream_config::BrokerConfig;
+use millstream_config::{BrokerConfig, Value};
 use millstream_env::clock::Clock;
 use millstream_env::random::Random;
 use millstream_metadata::ClusterImage;
 use millstream_quorum::Quorum;
 
 use crate::authorizer::{AllowAll, Authorizer};
+use crate::cluster::{ControllerChannel, Links, Peers};
 use crate::coordinator::GroupCoordinator;
 use crate::fetch::SessionCache;
 use crate::producer_ids::ProducerIds;
@@ -42,6 +44,8 @@ pub struct Broker {
     transactions: Arc<TransactionCoordinator>,
     producer_ids: ProducerIds,
     authorizer: Box<dyn Authorizer>,
+    peers: Peers,
+    me: Weak<Self>,
 }
 
 /// What a broker is made of.
@@ -74,7 +78,10 @@ impl Broker {
             replicas: Arc::clone(&parts.replicas),
             groups: Arc::clone(&groups),
         });
-        Arc::new(Self {
+        let peers = Peers::new(links(&parts), parts.quorum.clone(), inter_broker_listener(&parts));
+        Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            peers,
             parts,
             sessions,
             groups,
@@ -149,6 +156,16 @@ impl Broker {
         &self.transactions
     }
 
+    /// The way to the active controller: what the broker changes about metadata for itself goes through it.
+    pub(crate) fn controller(&self) -> ControllerChannel {
+        ControllerChannel::new(Weak::clone(&self.me))
+    }
+
+    /// The other brokers, to call them.
+    pub(crate) fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
     /// Who decides what a principal may do.
     pub(crate) fn authorizer(&self) -> &dyn Authorizer {
         &*self.authorizer
@@ -159,4 +176,25 @@ impl Broker {
         cluster_id.is_none_or(|id| id == self.cluster_id())
             && (node_id < 0 || node_id == self.node_id().get())
     }
+}
+
+/// Connections to the other nodes; none is open yet.
+fn links(parts: &Parts) -> Arc<Links> {
+    /// An answer may be larger than was asked for by one batch.
+    const ROOM: usize = 128 << 20;
+    const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+    Arc::new(Links::new(format!("broker-{}", parts.node_id), CONNECT_TIMEOUT, ROOM))
+}
+
+/// The name of the listener by which brokers reach one another.
+fn inter_broker_listener(parts: &Parts) -> Arc<str> {
+    let config = parts.config.load();
+    let text = |name: &str| match config.value(name) {
+        Some(Value::Text(text)) if config.is_set(name) => Some(text.to_ascii_uppercase()),
+        _ => None,
+    };
+    let by_protocol = || text("security.inter.broker.protocol");
+    let named = text("inter.broker.listener.name").or_else(by_protocol);
+    let first = || config.listeners.first().map(|listener| listener.name.clone());
+    named.or_else(first).unwrap_or_default().into()
 }

@@ -8,6 +8,7 @@ mod apis;
 mod authorizer;
 mod auto_create;
 mod broker;
+mod cluster;
 mod cluster_view;
 mod context;
 mod coordinator;

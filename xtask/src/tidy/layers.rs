@@ -23,6 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("log", &["base", "records", "partition", "env"]),
     ("quorum", &["base", "wire", "records", "metadata", "env", "log"]),
     // Hosts.
+    ("client", &["base", "wire", "records", "env"]),
     (
         "broker",
         &[
@@ -37,9 +38,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "env",
             "log",
             "quorum",
+            // Its `Connection`, to reach other brokers.
+            "client",
         ],
     ),
-    ("client", &["base", "wire", "records", "env"]),
     ("cli", &["base", "config", "env", "log", "records", "broker", "client"]),
     // The binary.
     ("millstream", &["cli"]),

@@ -75,6 +75,12 @@ impl Outgoing {
         !self.files.is_empty()
     }
 
+    /// The frames, for who is in the same process. Ranges of files are not among them.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        debug_assert!(self.files.is_empty());
+        self.bytes
+    }
+
     /// Gives memory back if nothing waits in it.
     pub(crate) fn release(&mut self) {
         if self.is_empty() {

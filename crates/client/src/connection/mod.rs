@@ -106,7 +106,7 @@ impl Connection {
     }
 
     /// Sends `request` and returns the future of its answer. Requests go out in the order of these calls.
-    pub(crate) async fn begin<R: Request>(
+    pub async fn begin<R: Request>(
         &self,
         request: &R,
         version: i16,
