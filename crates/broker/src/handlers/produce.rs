@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use millstream_base::{ErrorCode, Offset, ProducerEpoch, ProducerId, TimestampMs};
 use millstream_config::TimestampType;
-use millstream_log::StorageError;
 use millstream_partition::AppendOrigin;
 use millstream_records::Validator;
 use millstream_wire::Str;
@@ -18,12 +17,11 @@ use millstream_wire::messages::produce::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
 use millstream_wire::produce_view::{ProducePart, ProduceTopic, ProduceView};
-use tokio::sync::oneshot;
 
 use crate::authorizer::{Operation, Resource};
 use crate::context::RequestContext;
 use crate::dispatch::{self, Outcome, Refusal};
-use crate::replica::{AppendFailure, Appended, Lookup, Partition};
+use crate::replica::{AppendFailure, Appended, Durable, Lookup, Partition};
 use crate::server::Outgoing;
 use crate::topic_rules;
 use transactional::{Entered, Entrance};
@@ -46,7 +44,7 @@ const ALL: i16 = -1;
 struct Part {
     topic_entry: u32,
     response: PartitionProduceResponse,
-    durable: Option<oneshot::Receiver<Result<(), StorageError>>>,
+    durable: Option<Durable>,
 }
 
 /// Why a partition's records are refused.
@@ -213,7 +211,7 @@ struct Stored {
     first_offset: Offset,
     log_append_time: TimestampMs,
     log_start: Offset,
-    durable: Option<oneshot::Receiver<Result<(), StorageError>>>,
+    durable: Option<Durable>,
 }
 
 /// The partition that a part names.

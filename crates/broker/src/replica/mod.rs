@@ -1,5 +1,6 @@
 //! The replicas that this broker hosts: their logs, high watermarks and who waits on them.
 
+mod acks;
 mod complaint;
 mod flush;
 mod logs;
@@ -8,6 +9,7 @@ mod replicas;
 mod transactional;
 mod waiter;
 
+pub(crate) use acks::{CommitFailure, Durable};
 pub(crate) use logs::Logs;
 pub(crate) use partition::{AppendFailure, Appended, Isolation, Partition};
 pub(crate) use replicas::{Lookup, Replicas};

@@ -18,8 +18,8 @@ use millstream_env::{fs, task};
 use millstream_log::{AbortedTxn, AppendError, FileRange, Log, LogConfig, ReadError, StorageError};
 use millstream_partition::AppendOrigin;
 use parking_lot::{Mutex, MutexGuard, RwLock};
-use tokio::sync::oneshot;
 
+use super::acks::{Acks, CommitFailure, Durable};
 use super::complaint::Complaint;
 use super::logs::LogState;
 use super::transactional::Verifying;
@@ -58,8 +58,8 @@ pub(crate) struct Appended {
     pub last_offset: Offset,
     /// The log's start.
     pub log_start: Offset,
-    /// Completes when the records are as durable as the topic asks; `None` when they are already.
-    pub durable: Option<oneshot::Receiver<Result<(), StorageError>>>,
+    /// Completes when the records are committed, for acks=all, and as durable as the topic asks; `None` when they are already.
+    pub durable: Option<Durable>,
 }
 
 /// Why an append was refused. Nothing was stored.
@@ -128,21 +128,15 @@ impl FetchRefused {
     }
 }
 
-/// A produce whose records wait for an fsync.
-#[derive(Debug)]
-struct AckWaiter {
-    /// Waits for everything below this.
-    up_to: Offset,
-    tell: oneshot::Sender<Result<(), StorageError>>,
-}
-
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) log: Log,
     leadership: Leadership,
     high_watermark: Offset,
     pub(super) waiters: Waiters,
-    acks: Vec<AckWaiter>,
+    acks: Acks,
+    /// An fsync is wanted of everything below.
+    flush_to: Offset,
     pub(super) flushing: bool,
     complaint: Complaint,
     /// Producers whose first records of a transaction are being asked about.
@@ -179,7 +173,8 @@ impl Partition {
             leadership,
             high_watermark,
             waiters: Waiters::default(),
-            acks: Vec::new(),
+            acks: Acks::default(),
+            flush_to: Offset::ZERO,
             flushing: false,
             complaint: Complaint::default(),
             verifying: Verifying::default(),
@@ -283,17 +278,13 @@ impl Partition {
         inner.complaint.note(&self.name, &appended, now);
         let appended = appended?;
         let end = inner.log.end_offset();
-        let durable = if appended.flush_due || (appended.duplicate && inner.flushing) {
-            let (tell, durable) = oneshot::channel();
-            inner.acks.push(AckWaiter { up_to: end, tell });
+        if appended.flush_due {
+            inner.flush_to = end;
             super::flush::start(self, inner);
-            Some(durable)
-        } else {
-            if !inner.flushing {
-                inner.advance(end, batches.len());
-            }
-            None
-        };
+        } else if !inner.flushing {
+            inner.advance(end, batches.len());
+        }
+        let durable = inner.wait_durable(&appended, required_in_sync.is_some());
         Ok(Appended {
             first_offset: appended.first_offset,
             last_offset: appended.last_offset,
@@ -387,6 +378,13 @@ impl Partition {
         }
     }
 
+    /// Completes when everything below `up_to` is committed, or this broker stops leading the partition; `None` when it is
+    /// committed already.
+    pub(crate) fn when_committed(&self, up_to: Offset) -> Option<Durable> {
+        let mut inner = self.inner.lock();
+        (inner.high_watermark < up_to).then(|| inner.acks.until_committed(up_to))
+    }
+
     /// The high watermark.
     pub(crate) fn high_watermark(&self) -> Offset {
         self.inner.lock().high_watermark
@@ -459,6 +457,7 @@ impl Inner {
         if end > self.high_watermark {
             self.high_watermark = end;
             self.log.on_high_watermark(end);
+            self.acks.committed(end, true);
             self.waiters.readable(i64::try_from(bytes).unwrap_or(i64::MAX));
         }
     }
@@ -466,10 +465,17 @@ impl Inner {
     /// All below `end` is on disk: readers may see it and producers are told.
     pub(super) fn flushed(&mut self, end: Offset) {
         self.advance(end.max(self.high_watermark), SOME_BYTES);
-        for ack in self.acks.extract_if(.., |ack| ack.up_to <= end) {
-            // A producer that is gone does not care.
-            let _ = ack.tell.send(Ok(()));
+        self.acks.flushed(end);
+    }
+
+    /// What a producer waits for whose records were just appended, or were there.
+    fn wait_durable(&mut self, appended: &millstream_log::Appended, all: bool) -> Option<Durable> {
+        let up_to = appended.last_offset.plus(1);
+        if all {
+            return (self.high_watermark < up_to).then(|| self.acks.until_committed(up_to));
         }
+        let waits = appended.flush_due || (appended.duplicate && self.flushing);
+        (waits && self.log.recovery_point() < up_to).then(|| self.acks.until_flushed(up_to))
     }
 
     /// No fsync is under way or wanted: what was appended meanwhile without asking for one can be seen.
@@ -479,15 +485,14 @@ impl Inner {
 
     /// The disk failed: producers that wait are told so.
     pub(super) fn flush_failed(&mut self, error: &StorageError) {
-        for ack in self.acks.drain(..) {
-            let _ = ack.tell.send(Err(error.clone()));
-        }
+        self.flush_to = self.log.recovery_point();
+        self.acks.fail(&CommitFailure::Storage(error.clone()));
         self.waiters.wake_all();
     }
 
-    /// Whether anyone waits for an fsync.
+    /// Whether an fsync is wanted.
     pub(super) fn wants_flush(&self) -> bool {
-        !self.acks.is_empty()
+        self.log.recovery_point() < self.flush_to.min(self.log.end_offset())
     }
 
     /// Where the reader's log parts from this one, if it says which epoch it read last (KIP-595).

@@ -5,11 +5,9 @@
 //! moment.
 
 use millstream_base::{ErrorCode, PartitionIndex};
-use millstream_log::StorageError;
-use tokio::sync::oneshot;
 
 use crate::coordinator::GroupCoordinator;
-use crate::replica::{Lookup, Replicas, TxnMarker};
+use crate::replica::{Durable, Lookup, Replicas, TxnMarker};
 use crate::topic_rules::OFFSETS_TOPIC;
 use millstream_base::TimestampMs;
 
@@ -17,7 +15,7 @@ use millstream_base::TimestampMs;
 #[derive(Debug)]
 pub(crate) struct Marked {
     /// Completes when the marker is as durable as the topic asks; `None` when it is already.
-    durable: Option<oneshot::Receiver<Result<(), StorageError>>>,
+    durable: Option<Durable>,
 }
 
 impl Marked {

@@ -8,15 +8,14 @@ use std::sync::Arc;
 
 use millstream_base::{ErrorCode, LeaderEpoch, TimestampMs};
 use millstream_env::task;
-use millstream_log::StorageError;
 use millstream_partition::AppendOrigin;
 use millstream_records::{BatchBuilder, BatchOptions};
 use millstream_txns::{Decided, Markers, Record, Shard, TxnConfig};
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tracing::{error, warn};
 
-use crate::replica::{Appended, Partition};
+use crate::replica::{Appended, Durable, Partition};
 use crate::state_log::State;
 
 #[derive(Debug)]
@@ -132,7 +131,7 @@ impl HostedTxns {
         task::spawn(async move { hosted.wait_durable(durable, last).await });
     }
 
-    async fn wait_durable(&self, durable: oneshot::Receiver<Result<(), StorageError>>, last: i64) {
+    async fn wait_durable(&self, durable: Durable, last: i64) {
         if let Ok(Ok(())) = durable.await {
             self.committed.send_modify(|progress| {
                 *progress = progress.map(|end| end.max(last));
