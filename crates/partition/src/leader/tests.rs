@@ -1,0 +1,1 @@
+//! What a leader makes of fetches, answers and metadata.
