@@ -24,13 +24,15 @@ mod properties;
 mod reference;
 mod setting;
 mod settings;
+mod throttle;
 mod topic;
 mod value;
 
 pub use alter::{Change, ChangeError, ChangeTarget, Edit, Op};
 pub use broker::{
-    BrokerConfig, CleanerConfig, GroupsConfig, InternalTopic, Listener, LogConfig, NetworkConfig,
-    NodeConfig, Notice, NoticeKind, SecurityProtocol, TransactionsConfig,
+    BrokerConfig, CleanerConfig, ClusterConfig, Formation, GroupsConfig, HostPort, InternalTopic,
+    Listener, LogConfig, NetworkConfig, NodeConfig, Notice, NoticeKind, QuorumConfig,
+    ReplicaSelector, ReplicationConfig, Roles, SecurityProtocol, TransactionsConfig, Voter,
 };
 pub use describe::{ConfigEntry, ConfigSource, ConfigSynonym, ConfigType, Resource};
 pub use error::{ConfigError, ConfigErrors};
@@ -41,5 +43,6 @@ pub use properties::{PropertiesError, ServerProperties};
 pub use reference::reference_page;
 pub use setting::{Importance, Scope, Setting, Status, Synonym, Type, Unit, Update, Valid};
 pub use settings::{all, find, retired};
+pub use throttle::{ThrottledReplicas, TopicThrottles};
 pub use topic::{CompressionType, TimestampType, TopicConfig};
 pub use value::Value;

@@ -3,14 +3,11 @@
 use super::BrokerConfig;
 use crate::error::ConfigError;
 use crate::layers::FromValue;
-use crate::settings::parts;
 
 /// Appends all that is wrong with `config`.
 pub(super) fn check(config: &BrokerConfig, errors: &mut Vec<ConfigError>) {
     let checks = [
         node_id,
-        roles,
-        voters,
         log_dirs,
         session_timeouts,
         group_protocols,
@@ -21,20 +18,12 @@ pub(super) fn check(config: &BrokerConfig, errors: &mut Vec<ConfigError>) {
         retention,
     ];
     errors.extend(checks.iter().filter_map(|check| check(config).err()));
+    super::cluster_checks::check(config, errors);
     errors.extend(config.topic_defaults.check().err());
 }
 
-fn conflict(message: impl Into<String>) -> Result<(), ConfigError> {
+pub(super) fn conflict(message: impl Into<String>) -> Result<(), ConfigError> {
     Err(ConfigError::Conflict(message.into()))
-}
-
-fn not_yet(config: &BrokerConfig, name: &str, part: &'static str, advice: &str) -> ConfigError {
-    ConfigError::NotYet {
-        name: name.to_owned(),
-        value: config.layers.text(name).unwrap_or_default().to_owned(),
-        part,
-        or_default: advice.to_owned(),
-    }
 }
 
 fn node_id(config: &BrokerConfig) -> Result<(), ConfigError> {
@@ -47,42 +36,6 @@ fn node_id(config: &BrokerConfig) -> Result<(), ConfigError> {
         return Ok(());
     }
     conflict(format!("`node.id={node}` and `broker.id={broker}` differ: keep `node.id` alone"))
-}
-
-fn roles(config: &BrokerConfig) -> Result<(), ConfigError> {
-    if config.node.process_roles.len() == 2 {
-        return Ok(());
-    }
-    Err(not_yet(config, "process.roles", parts::QUORUM, " or set it to broker,controller"))
-}
-
-/// One voter is this node; several need a quorum.
-fn voters(config: &BrokerConfig) -> Result<(), ConfigError> {
-    const VOTERS: &str = "controller.quorum.voters";
-    const SERVERS: &str = "controller.quorum.bootstrap.servers";
-    for name in [VOTERS, SERVERS] {
-        if Vec::<String>::from_value(config.layers.named(name)).len() > 1 {
-            return Err(not_yet(config, name, parts::QUORUM, " or name this node alone"));
-        }
-    }
-    let voters = Vec::<String>::from_value(config.layers.named(VOTERS));
-    let Some(voter) = voters.first() else { return Ok(()) };
-    let id = voter.split_once('@').and_then(|(id, address)| {
-        address.rsplit_once(':')?.1.parse::<u16>().ok()?;
-        id.parse::<i32>().ok()
-    });
-    match id {
-        Some(id) if id == config.node.node_id => Ok(()),
-        Some(id) => conflict(format!(
-            "`{VOTERS}={voter}` names node {id}, and this is node {}: set `node.id={id}` or name this node",
-            config.node.node_id
-        )),
-        None => Err(ConfigError::Invalid {
-            name: VOTERS.to_owned(),
-            value: voter.clone(),
-            allowed: "ID@HOST:PORT, for example 1@localhost:9093".to_owned(),
-        }),
-    }
 }
 
 fn log_dirs(config: &BrokerConfig) -> Result<(), ConfigError> {

@@ -1,5 +1,6 @@
 //! [`Listener`]: where a broker listens, read from `listeners` and the settings around it.
 
+use super::cluster::Roles;
 use crate::error::ConfigError;
 use crate::layers::{FromValue, Layers};
 use crate::settings::parts;
@@ -60,6 +61,7 @@ pub(super) struct Listeners {
     pub broker: Vec<Listener>,
     pub controller: Vec<Listener>,
     pub advertised: Option<Vec<Listener>>,
+    pub advertised_controller: Vec<Listener>,
 }
 
 /// A listener as it is written, its protocol not looked up yet.
@@ -70,7 +72,7 @@ struct Written {
 }
 
 /// Reads all listener settings; what is wrong goes to `errors` and is left out.
-pub(super) fn read(layers: &Layers, errors: &mut Vec<ConfigError>) -> Listeners {
+pub(super) fn read(layers: &Layers, roles: Roles, errors: &mut Vec<ConfigError>) -> Listeners {
     let read_all = || -> Result<Listeners, ConfigError> {
         let controllers = controller_names(layers);
         let protocols = protocols(layers, &controllers)?;
@@ -85,8 +87,9 @@ pub(super) fn read(layers: &Layers, errors: &mut Vec<ConfigError>) -> Listeners 
             }
         }
         check_distinct(&listeners)?;
-        check_inter_broker(layers, &listeners)?;
-        listeners.advertised = advertised(layers, &listeners)?;
+        check_roles(roles, &listeners)?;
+        check_inter_broker(layers, &listeners, &controllers)?;
+        read_advertised(layers, &mut listeners, &controllers)?;
         Ok(listeners)
     };
     read_all().unwrap_or_else(|error| {
@@ -95,7 +98,8 @@ pub(super) fn read(layers: &Layers, errors: &mut Vec<ConfigError>) -> Listeners 
     })
 }
 
-fn controller_names(layers: &Layers) -> BTreeSet<String> {
+/// `controller.listener.names` in capitals, in their order.
+pub(super) fn controller_names(layers: &Layers) -> Vec<String> {
     Vec::<String>::from_value(layers.named("controller.listener.names"))
         .iter()
         .map(|name| name.to_ascii_uppercase())
@@ -105,7 +109,7 @@ fn controller_names(layers: &Layers) -> BTreeSet<String> {
 /// The protocol of each listener name. Controller listeners are plain unless the map was set, as in Kafka.
 fn protocols(
     layers: &Layers,
-    controllers: &BTreeSet<String>,
+    controllers: &[String],
 ) -> Result<BTreeMap<String, SecurityProtocol>, ConfigError> {
     const NAME: &str = "listener.security.protocol.map";
     let text = String::from_value(layers.named(NAME));
@@ -201,23 +205,56 @@ fn check_distinct(listeners: &Listeners) -> Result<(), ConfigError> {
             )));
         }
     }
-    if listeners.broker.is_empty() {
+    Ok(())
+}
+
+/// A broker needs a listener for clients, and a controller alone has none.
+fn check_roles(roles: Roles, listeners: &Listeners) -> Result<(), ConfigError> {
+    if roles.broker && listeners.broker.is_empty() {
         return Err(ConfigError::Conflict(
             "`listeners` has none for clients: add one whose name is not in `controller.listener.names`, for example PLAINTEXT://:9092"
                 .to_owned(),
         ));
     }
+    if !roles.broker
+        && let Some(listener) = listeners.broker.first()
+    {
+        return Err(ConfigError::Conflict(format!(
+            "`listeners` names `{}`, and a node with `process.roles=controller` serves no clients: keep only listeners of `controller.listener.names`, or add broker to `process.roles`",
+            listener.name
+        )));
+    }
+    if !roles.controller
+        && let Some(listener) = listeners.controller.first()
+    {
+        return Err(ConfigError::Conflict(format!(
+            "`listeners` names `{}`, which is in `controller.listener.names`, and a node with `process.roles=broker` has no controller: take it out of `listeners`, or add controller to `process.roles`",
+            listener.name
+        )));
+    }
     Ok(())
 }
 
-fn check_inter_broker(layers: &Layers, listeners: &Listeners) -> Result<(), ConfigError> {
+fn check_inter_broker(
+    layers: &Layers,
+    listeners: &Listeners,
+    controllers: &[String],
+) -> Result<(), ConfigError> {
     let Some(name) = layers.text("inter.broker.listener.name") else { return Ok(()) };
     if layers.text("security.inter.broker.protocol").is_some() {
         return Err(ConfigError::Conflict(
             "`inter.broker.listener.name` and `security.inter.broker.protocol` are both set: keep one".to_owned(),
         ));
     }
-    if listeners.broker.iter().any(|listener| listener.name.eq_ignore_ascii_case(name.trim())) {
+    if controllers.iter().any(|controller| controller.eq_ignore_ascii_case(name.trim())) {
+        return Err(ConfigError::Conflict(format!(
+            "`inter.broker.listener.name={name}` is in `controller.listener.names`: brokers reach each other over a listener of their own, name that one"
+        )));
+    }
+    // On a node that is only a controller it is the brokers' matter.
+    if listeners.broker.is_empty()
+        || listeners.broker.iter().any(|listener| listener.name.eq_ignore_ascii_case(name.trim()))
+    {
         return Ok(());
     }
     Err(ConfigError::Conflict(format!(
@@ -225,48 +262,55 @@ fn check_inter_broker(layers: &Layers, listeners: &Listeners) -> Result<(), Conf
     )))
 }
 
-fn advertised(
+/// What others are told, judged against what is listened on.
+fn read_advertised(
     layers: &Layers,
-    listeners: &Listeners,
-) -> Result<Option<Vec<Listener>>, ConfigError> {
+    listeners: &mut Listeners,
+    controllers: &[String],
+) -> Result<(), ConfigError> {
     const NAME: &str = "advertised.listeners";
     if layers.text(NAME).is_none_or(|text| text.trim().is_empty()) {
-        return Ok(None);
+        return Ok(());
     }
-    let mut advertised: Vec<Listener> = Vec::new();
+    let (mut advertised, mut to_controller): (Vec<Listener>, Vec<Listener>) = Default::default();
     for written in written(layers, NAME)? {
-        let known = listeners.broker.iter().find(|listener| listener.name == written.name);
-        let controller = listeners.controller.iter().any(|listener| listener.name == written.name);
-        if matches!(written.host.as_str(), "0.0.0.0" | "::") {
+        if matches!(written.host.as_str(), "" | "0.0.0.0" | "::") {
+            let shown = if written.host.is_empty() { "nothing" } else { &written.host };
             return Err(ConfigError::Conflict(format!(
-                "`{NAME}` tells clients to connect to {}, which is no address: name a host that they can reach, or leave the setting out",
-                written.host
+                "`{NAME}` tells clients to connect to {shown}, which is no address: name a host that they can reach, or leave the setting out",
             )));
         }
-        match known {
-            Some(listener) if !advertised.iter().any(|earlier| earlier.name == listener.name) => {
-                advertised.push(Listener {
-                    host: written.host,
-                    port: written.port,
-                    ..listener.clone()
-                });
-            }
-            Some(listener) => {
-                return Err(ConfigError::Conflict(format!(
-                    "`{NAME}` names `{}` twice: keep one",
-                    listener.name
-                )));
-            }
-            None if controller => {}
-            None => {
-                return Err(ConfigError::Conflict(format!(
-                    "`{NAME}` names `{}`, which is not among `listeners`: use the name of a listener",
-                    written.name
-                )));
-            }
+        let is = |listener: &&Listener| listener.name == written.name;
+        let (known, into) = match listeners.broker.iter().find(is) {
+            Some(listener) => (Some(listener), &mut advertised),
+            None => (listeners.controller.iter().find(is), &mut to_controller),
+        };
+        let Some(listener) = known else {
+            return Err(ConfigError::Conflict(stranger(NAME, &written.name, controllers)));
+        };
+        if into.iter().any(|earlier| earlier.name == listener.name) {
+            return Err(ConfigError::Conflict(format!(
+                "`{NAME}` names `{}` twice: keep one",
+                listener.name
+            )));
         }
+        into.push(Listener { host: written.host, port: written.port, ..listener.clone() });
     }
-    Ok(Some(advertised))
+    listeners.advertised = Some(advertised);
+    listeners.advertised_controller = to_controller;
+    Ok(())
+}
+
+/// Why an advertised name is refused that is not listened on.
+fn stranger(setting: &str, name: &str, controllers: &[String]) -> String {
+    if controllers.iter().any(|controller| controller == name) {
+        return format!(
+            "`{setting}` names `{name}`, a listener of controllers that this node does not have: take it out, clients never connect to it"
+        );
+    }
+    format!(
+        "`{setting}` names `{name}`, which is not among `listeners`: use the name of a listener"
+    )
 }
 
 fn invalid(name: &str, value: &str, allowed: &str) -> ConfigError {

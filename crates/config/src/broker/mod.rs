@@ -3,18 +3,24 @@
 //! It is a value: settings that change at run time make a new one ([`BrokerConfig::with_dynamic`]), which the broker swaps in.
 
 mod checks;
+mod cluster;
+mod cluster_checks;
 mod listeners;
 mod load;
 mod views;
 
 #[cfg(test)]
+mod cluster_tests;
+#[cfg(test)]
 mod tests;
 
+pub use cluster::{Formation, HostPort, Roles, Voter};
 pub use listeners::{Listener, SecurityProtocol};
 pub use load::{Notice, NoticeKind};
 pub(crate) use load::{not_yet, unknown};
 pub use views::{
-    CleanerConfig, GroupsConfig, LogConfig, NetworkConfig, NodeConfig, TransactionsConfig,
+    CleanerConfig, ClusterConfig, GroupsConfig, LogConfig, NetworkConfig, NodeConfig, QuorumConfig,
+    ReplicationConfig, TransactionsConfig,
 };
 
 use crate::alter::ChangeTarget;
@@ -42,13 +48,35 @@ pub struct BrokerConfig {
     pub groups: GroupsConfig,
     /// Producers and transactions.
     pub transactions: TransactionsConfig,
+    /// The metadata quorum's time-outs and sizes.
+    pub quorum: QuorumConfig,
+    /// Registration, heartbeats and leadership of brokers.
+    pub cluster: ClusterConfig,
+    /// Followers and throttles.
+    pub replication: ReplicationConfig,
+    /// What the node is.
+    pub roles: Roles,
+    /// `controller.quorum.voters`.
+    pub voters: Vec<Voter>,
+    /// `controller.quorum.bootstrap.servers`.
+    pub bootstrap_servers: Vec<HostPort>,
+    /// How the node comes to a quorum if its data directory knows none.
+    pub formation: Formation,
+    /// Which replica a consumer is told to read from (`replica.selector.class`).
+    pub replica_selector: ReplicaSelector,
     /// What a topic does that sets nothing of its own.
     pub topic_defaults: TopicConfig,
-    /// Where clients connect.
+    /// Where clients and other brokers connect; none on a node that is only a controller.
     pub listeners: Vec<Listener>,
-    /// The listeners named in `controller.listener.names`. One node serves its controller inside the process and need not open
-    /// them.
+    /// The listeners named in `controller.listener.names`. One node alone serves its controller inside the process and need not
+    /// open them.
     pub controller_listeners: Vec<Listener>,
+    /// `controller.listener.names`, in capitals, in their order: the first is the one over which controllers are reached.
+    pub controller_listener_names: Vec<String>,
+    /// Name of the listener over which brokers reach each other; empty on a node that is only a controller.
+    pub inter_broker_listener: String,
+    /// Where `advertised.listeners` says that the controller listeners are reached; without it they are as they listen.
+    pub advertised_controller_listeners: Vec<Listener>,
     /// What clients are told to connect to, if it was set. Otherwise they are told the address that they dialled.
     pub advertised_listeners: Option<Vec<Listener>>,
     layers: Layers,
@@ -122,9 +150,26 @@ impl BrokerConfig {
     }
 
     fn read(layers: Layers, errors: &mut Vec<ConfigError>) -> Self {
-        let listeners = listeners::read(&layers, errors);
+        let node = read_node(&layers);
+        let roles = Roles {
+            broker: node.process_roles.iter().any(|role| role == "broker"),
+            controller: node.process_roles.iter().any(|role| role == "controller"),
+        };
+        let quorum = cluster::read(&layers, errors);
+        let listeners = listeners::read(&layers, roles, errors);
+        let formation = formation(roles, node.node_id, &quorum, &listeners);
         Self {
-            node: read_node(&layers),
+            node,
+            roles,
+            formation,
+            replica_selector: ReplicaSelector::read(&layers, errors),
+            inter_broker_listener: cluster::inter_broker(&layers, &listeners.broker),
+            controller_listener_names: listeners::controller_names(&layers),
+            quorum: QuorumConfig::read(&layers),
+            cluster: ClusterConfig::read(&layers),
+            replication: ReplicationConfig::read(&layers),
+            voters: quorum.voters,
+            bootstrap_servers: quorum.servers,
             network: NetworkConfig::read(&layers),
             log: LogConfig::read(&layers),
             cleaner: CleanerConfig::read(&layers),
@@ -134,6 +179,7 @@ impl BrokerConfig {
             listeners: listeners.broker,
             controller_listeners: listeners.controller,
             advertised_listeners: listeners.advertised,
+            advertised_controller_listeners: listeners.advertised_controller,
             layers,
             notices: Vec::new(),
         }
@@ -155,6 +201,16 @@ impl BrokerConfig {
     #[must_use]
     pub fn is_set(&self, name: &str) -> bool {
         self.layers.text(name).is_some()
+    }
+
+    /// Whether this node is among the voters that were named, or a quorum of its own.
+    #[must_use]
+    pub fn is_voter(&self) -> bool {
+        match self.formation {
+            Formation::Alone => true,
+            Formation::Voters => self.voters.iter().any(|voter| voter.id == self.node.node_id),
+            Formation::Join => false,
+        }
     }
 
     /// The directories of the logs: `log.dirs`, or else `log.dir`.
@@ -219,6 +275,57 @@ impl BrokerConfig {
 
     pub(crate) fn layers(&self) -> &Layers {
         &self.layers
+    }
+}
+
+fn formation(
+    roles: Roles,
+    me: i32,
+    quorum: &cluster::Quorum,
+    listeners: &listeners::Listeners,
+) -> Formation {
+    if let [voter] = &quorum.voters[..]
+        && voter.id == me
+    {
+        return Formation::Alone;
+    }
+    if !quorum.voters.is_empty() {
+        return Formation::Voters;
+    }
+    if !roles.controller || !quorum.servers.iter().all(|s| cluster::is_own(s, listeners)) {
+        return Formation::Join;
+    }
+    Formation::Alone
+}
+
+/// `replica.selector.class`: which replica a consumer is told to read from (KIP-392).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplicaSelector {
+    /// The leader.
+    Leader,
+    /// One in the consumer's own rack that is in sync, if there is one.
+    RackAware,
+}
+
+impl ReplicaSelector {
+    fn read(layers: &Layers, errors: &mut Vec<ConfigError>) -> Self {
+        const NAME: &str = "replica.selector.class";
+        let text = Option::<String>::from_value(layers.named(NAME)).unwrap_or_default();
+        match text.trim().rsplit('.').next().unwrap_or_default() {
+            "" | "LeaderSelector" => Self::Leader,
+            "RackAwareReplicaSelector" => Self::RackAware,
+            _ => {
+                errors.push(ConfigError::Invalid {
+                    name: NAME.to_owned(),
+                    value: text,
+                    allowed: "org.apache.kafka.common.replica.RackAwareReplicaSelector, \
+                              org.apache.kafka.common.replica.LeaderSelector, or nothing; Java classes of others do not \
+                              run here"
+                        .to_owned(),
+                });
+                Self::Leader
+            }
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{Scope, settings};
 use proptest::prelude::*;
 
 /// Loads what a file says; lines in messages are left out unless a test asks for them.
-fn load(text: &str) -> Result<BrokerConfig, String> {
+pub(super) fn load(text: &str) -> Result<BrokerConfig, String> {
     let file = ServerProperties::parse(text).unwrap();
     let mut properties = ServerProperties::default();
     for (name, value) in file.iter() {
@@ -23,7 +23,7 @@ fn overrides(pairs: &[(&str, &str)]) -> Overrides {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-fn refused(text: &str, expected: &str) {
+pub(super) fn refused(text: &str, expected: &str) {
     let message = load(text).expect_err(text);
     assert_eq!(message, expected, "{text}");
 }
@@ -223,19 +223,7 @@ fn what_cannot_act_yet_is_refused_by_name() {
         "ssl.keystore.password=secret",
         "`ssl.keystore.password=[hidden]` cannot act yet: Millstream has no TLS, SASL and access control. Leave it out",
     );
-    refused(
-        "process.roles=broker",
-        "`process.roles=broker` cannot act yet: Millstream has no quorum of several nodes. Leave it out or set it to broker,controller",
-    );
     refused("log.dirs=a,b,a", "`log.dirs` names `a` twice: name it once");
-    refused(
-        "controller.quorum.voters=1@a:1,2@b:1",
-        "`controller.quorum.voters=1@a:1,2@b:1` cannot act yet: Millstream has no quorum of several nodes. Leave it out or name this node alone",
-    );
-    refused(
-        "controller.quorum.voters=2@a:1",
-        "`controller.quorum.voters=2@a:1` names node 2, and this is node 1: set `node.id=2` or name this node",
-    );
     refused(
         "listener.name.internal.ssl.keystore.password=x",
         "`listener.name.internal.ssl.keystore.password=[hidden]` cannot act yet: Millstream has no settings of single listeners. Leave it out",
@@ -321,6 +309,9 @@ fn the_views_read_what_the_table_declares() {
         CleanerConfig::FIELDS,
         GroupsConfig::FIELDS,
         TransactionsConfig::FIELDS,
+        QuorumConfig::FIELDS,
+        ClusterConfig::FIELDS,
+        ReplicationConfig::FIELDS,
     ];
     for (name, field) in all.into_iter().flatten() {
         let setting = find(Scope::Broker, name).unwrap_or_else(|| panic!("{name}"));
@@ -407,10 +398,6 @@ fn a_topic_is_refused_what_cannot_act() {
     assert_eq!(
         error("remote.storage.enable", "true"),
         "`remote.storage.enable=true` cannot act yet: Millstream has no tiered storage. Leave it out or set it to false"
-    );
-    assert_eq!(
-        error("leader.replication.throttled.replicas", "*"),
-        "`leader.replication.throttled.replicas=*` cannot act yet: Millstream has no replication between brokers. Leave it out or set it to nothing"
     );
     assert_eq!(
         error("retention.mss", "1"),

@@ -108,3 +108,55 @@ view! {
         add_partitions_retry_backoff_max_ms: i32 = "add.partitions.to.txn.retry.backoff.max.ms",
     }
 }
+
+view! {
+    /// Time-outs and sizes of the metadata quorum. Who its voters are is [`BrokerConfig`](crate::BrokerConfig)'s.
+    QuorumConfig {
+        quorum_election_timeout_ms: i32 = "controller.quorum.election.timeout.ms",
+        quorum_election_backoff_max_ms: i32 = "controller.quorum.election.backoff.max.ms",
+        quorum_fetch_timeout_ms: i32 = "controller.quorum.fetch.timeout.ms",
+        quorum_fetch_max_bytes: i32 = "controller.quorum.fetch.max.bytes",
+        quorum_fetch_snapshot_max_bytes: i32 = "controller.quorum.fetch.snapshot.max.bytes",
+        quorum_request_timeout_ms: i32 = "controller.quorum.request.timeout.ms",
+        quorum_retry_backoff_ms: i32 = "controller.quorum.retry.backoff.ms",
+        snapshot_after_bytes: i64 = "metadata.log.max.record.bytes.between.snapshots",
+        snapshot_interval_ms: i64 = "metadata.log.max.snapshot.interval.ms",
+    }
+}
+
+view! {
+    /// Brokers as the controller sees them: registration, heartbeats, leadership.
+    ClusterConfig {
+        broker_heartbeat_interval_ms: i32 = "broker.heartbeat.interval.ms",
+        broker_session_timeout_ms: i32 = "broker.session.timeout.ms",
+        initial_registration_timeout_ms: i32 = "initial.broker.registration.timeout.ms",
+        controlled_shutdown_enable: bool = "controlled.shutdown.enable",
+        auto_leader_rebalance_enable: bool = "auto.leader.rebalance.enable",
+        leader_imbalance_check_interval_seconds: i64 = "leader.imbalance.check.interval.seconds",
+        unclean_leader_election_interval_ms: i64 = "unclean.leader.election.interval.ms",
+        peer_request_timeout_ms: i32 = "request.timeout.ms",
+        controller_socket_timeout_ms: i32 = "controller.socket.timeout.ms",
+    }
+}
+
+view! {
+    /// Followers that fetch, and leaders that serve them.
+    ReplicationConfig {
+        num_replica_fetchers: i32 = "num.replica.fetchers",
+        replica_fetch_backoff_ms: i32 = "replica.fetch.backoff.ms",
+        replica_fetch_max_bytes: i32 = "replica.fetch.max.bytes",
+        replica_fetch_min_bytes: i32 = "replica.fetch.min.bytes",
+        replica_fetch_response_max_bytes: i32 = "replica.fetch.response.max.bytes",
+        replica_fetch_wait_max_ms: i32 = "replica.fetch.wait.max.ms",
+        high_watermark_checkpoint_interval_ms: i64 = "replica.high.watermark.checkpoint.interval.ms",
+        replica_lag_time_max_ms: i64 = "replica.lag.time.max.ms",
+        replica_socket_receive_buffer_bytes: i32 = "replica.socket.receive.buffer.bytes",
+        replica_socket_timeout_ms: i32 = "replica.socket.timeout.ms",
+        connection_setup_timeout_ms: i64 = "socket.connection.setup.timeout.ms",
+        connection_setup_timeout_max_ms: i64 = "socket.connection.setup.timeout.max.ms",
+        leader_throttled_rate: i64 = "leader.replication.throttled.rate",
+        follower_throttled_rate: i64 = "follower.replication.throttled.rate",
+        replication_quota_window_num: i32 = "replication.quota.window.num",
+        replication_quota_window_size_seconds: i32 = "replication.quota.window.size.seconds",
+    }
+}

@@ -41,10 +41,10 @@ settings! {
     Int "num.partitions" = "1", Valid::AtLeast(1), Medium, ReadOnly, Status::Acts,
         "Partitions of topics that are created without a number of their own.";
     List "process.roles" = "broker,controller", Valid::SomeMembers(&["broker", "controller"]), High, ReadOnly, Status::Acts,
-        "What the node is: broker and controller. Kafka has no default for it.";
+        "What the node is: broker, controller, or both. Kafka has no default for it.";
     Int "producer.purgatory.purge.interval.requests" = "1000", Valid::Any, Medium, ReadOnly, Status::NoMeaning,
         "How often waiting produce requests are tidied away.";
-    Int "request.timeout.ms" = "30000", Valid::Any, High, ReadOnly, Status::Idle(parts::REPLICATION),
+    Int "request.timeout.ms" = "30000", Valid::Any, High, ReadOnly, Status::Acts,
         "How long a request of this node to another may take.";
     Long "server.max.startup.time.ms" = "9223372036854775807", Valid::AtLeast(0), Medium, ReadOnly, Status::NoMeaning,
         "How long a start may take." @internal;

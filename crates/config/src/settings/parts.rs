@@ -1,5 +1,6 @@
 //! Names of the parts that do not exist yet, as messages put them after "Millstream has no".
 
+pub(crate) const AUTO_JOIN: &str = "controllers that add themselves to the voters";
 pub(crate) const CORDON: &str = "cordoning of log directories";
 pub(crate) const DEAD_LETTERS: &str = "dead letter queues";
 pub(crate) const GROUP_LINGER: &str = "delayed writing of group records";
@@ -8,9 +9,7 @@ pub(crate) const MOVING_LOGS: &str = "moving of logs between directories";
 pub(crate) const PER_LISTENER: &str = "settings of single listeners";
 pub(crate) const PREALLOCATION: &str = "preallocation of segments";
 pub(crate) const PROVIDERS: &str = "configuration providers";
-pub(crate) const QUORUM: &str = "quorum of several nodes";
 pub(crate) const QUOTAS: &str = "quotas";
-pub(crate) const REPLICATION: &str = "replication between brokers";
 pub(crate) const SECURITY: &str = "TLS, SASL and access control";
 pub(crate) const SHARE: &str = "share groups";
 pub(crate) const STREAMS: &str = "streams groups";

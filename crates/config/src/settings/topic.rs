@@ -26,13 +26,13 @@ settings! {
         "The log is forced to disk after this many records." <- [same("log.flush.interval.messages")];
     Long "flush.ms" = "9223372036854775807", Valid::AtLeast(0), Medium, Resource, Status::Acts,
         "The log is forced to disk when a record has waited this long." <- [same("log.flush.interval.ms"), same("log.flush.scheduler.interval.ms")];
-    List "follower.replication.throttled.replicas" = "", Valid::ThrottledReplicas, Medium, Resource, Status::NotYet(parts::REPLICATION),
+    List "follower.replication.throttled.replicas" = "", Valid::ThrottledReplicas, Medium, Resource, Status::Acts,
         "Replicas whose followers fetch at a limited rate.";
     Int "index.interval.bytes" = "4096", Valid::AtLeast(0), Medium, Resource, Status::Acts,
         "Bytes of the log between two entries of its offset index." <- [same("log.index.interval.bytes")];
     Int "internal.segment.bytes" = null, Valid::Any, Medium, Resource, Status::Acts,
         "Wins over `segment.bytes`, without its lower bound, for tests." @internal;
-    List "leader.replication.throttled.replicas" = "", Valid::ThrottledReplicas, Medium, Resource, Status::NotYet(parts::REPLICATION),
+    List "leader.replication.throttled.replicas" = "", Valid::ThrottledReplicas, Medium, Resource, Status::Acts,
         "Replicas whose leaders serve followers at a limited rate.";
     Long "local.retention.bytes" = "-2", Valid::AtLeast(-2), Medium, Resource, Status::NotYet(parts::TIERED),
         "Bytes of a partition kept on local disk once they are in remote storage; -2 follows `retention.bytes`." <- [same("log.local.retention.bytes")];
@@ -78,6 +78,6 @@ settings! {
         "Time by which the age of rolling is varied, so that logs do not roll together." <- [same("log.roll.jitter.ms"), hours("log.roll.jitter.hours")];
     Long "segment.ms" = "604800000", Valid::AtLeast(1), Medium, Resource, Status::Acts,
         "A segment of this age is closed and a new one begun." <- [same("log.roll.ms"), hours("log.roll.hours")];
-    Boolean "unclean.leader.election.enable" = "false", Valid::Any, Medium, Resource, Status::NotYet(parts::REPLICATION),
+    Boolean "unclean.leader.election.enable" = "false", Valid::Any, Medium, Resource, Status::Acts,
         "A replica that is not in sync may become leader when no other is left, at the price of records." <- [same("unclean.leader.election.enable")];
 }
