@@ -82,8 +82,11 @@ pub(crate) fn open(
         Executor::blocking(),
         &Options {
             data_dir,
+            node_id: me,
+            cluster_id: Some(identity.cluster_id.clone()),
             features: features::bootstrap(),
             snapshot_after_bytes: snapshot_after(config),
+            ..Options::default()
         },
     )?;
     let image = quorum.image();

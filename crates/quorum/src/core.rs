@@ -96,6 +96,11 @@ impl Core {
         self.store.next_offset()
     }
 
+    /// The epoch that records are written with.
+    pub(crate) const fn epoch(&self) -> LeaderEpoch {
+        self.epoch
+    }
+
     /// Whether nothing was ever written.
     pub(crate) fn is_new(&self) -> bool {
         self.next_offset() == Offset::ZERO

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use millstream_base::{ErrorCode, Offset};
+use millstream_base::{ErrorCode, NodeId, Offset};
 use millstream_metadata::ReplayError;
 use millstream_metadata::decide::Refusal;
 use millstream_wire::{DecodeError, EncodeError};
@@ -94,6 +94,15 @@ pub enum CommitError {
     /// More records than one batch holds.
     #[error("the change is too large for one batch of metadata records")]
     TooLarge,
+    /// Another node decides, or none at the moment; what was asked may be asked again.
+    #[error("{}", match leader {
+        Some(leader) => format!("this node is not the active controller: node {leader} is"),
+        None => "there is no active controller at the moment: ask again".to_owned(),
+    })]
+    NotController {
+        /// Who decides, if that is known.
+        leader: Option<NodeId>,
+    },
     /// The log is closed, or closes before the command was decided.
     #[error("the metadata log is closed: the broker is stopping")]
     Closed,
@@ -105,9 +114,62 @@ impl CommitError {
         match self {
             Self::Refused(refusal) => refusal.code,
             Self::Storage(_) | Self::Failed(_) => ErrorCode::KafkaStorageError,
-            Self::Closed => ErrorCode::NotController,
+            Self::Closed | Self::NotController { .. } => ErrorCode::NotController,
             Self::Encode(_) | Self::Replay(_) => ErrorCode::UnknownServerError,
             Self::TooLarge => ErrorCode::PolicyViolation,
+        }
+    }
+}
+
+/// A member was not added or removed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum MemberError {
+    /// This node does not lead, or no longer.
+    #[error("{}", CommitError::NotController { leader: *leader })]
+    NotController {
+        /// Who leads, if that is known.
+        leader: Option<NodeId>,
+    },
+    /// It votes already.
+    #[error("node {0} is a voter already: remove it first if its metadata directory is a new one")]
+    AlreadyVoter(NodeId),
+    /// It does not vote.
+    #[error("node {0} is no voter")]
+    NotVoter(NodeId),
+    /// The named directory is not the one that the voter has.
+    #[error("voter {0} has another metadata directory than the one that is to be removed")]
+    OtherDirectory(NodeId),
+    /// Nobody would be left.
+    #[error("node {0} is the last voter and cannot be removed")]
+    LastVoter(NodeId),
+    /// Another change is not finished.
+    #[error("another change of the quorum's members is under way: ask again when it is finished")]
+    Busy,
+    /// It does not come near the end of the log.
+    #[error(
+        "node {0} does not catch up with the metadata log: see whether it runs and is reached at the address given"
+    )]
+    NotCaughtUp(NodeId),
+    /// This node runs without the others.
+    #[error(
+        "this node runs alone and reaches no others: set controller.listener.names and the listener, then restart it"
+    )]
+    Alone,
+    /// The log is closed or cannot be written.
+    #[error("the metadata log takes no changes: {0}")]
+    Failed(String),
+}
+
+impl MemberError {
+    /// The code that clients are answered with.
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::NotController { .. } => ErrorCode::NotController,
+            Self::AlreadyVoter(_) => ErrorCode::DuplicateVoter,
+            Self::NotVoter(_) | Self::OtherDirectory(_) => ErrorCode::VoterNotFound,
+            Self::LastVoter(_) | Self::Alone => ErrorCode::InvalidRequest,
+            Self::Busy | Self::NotCaughtUp(_) => ErrorCode::RequestTimedOut,
+            Self::Failed(_) => ErrorCode::UnknownServerError,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Key type: [`Quorum`]. Commands queue up; whoever puts the first one into an empty queue has the queue worked
 //! off elsewhere (see [`Executor`]), and all that came in the meantime share the next write and fsync.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -20,17 +20,9 @@ use crate::METADATA_DIR;
 use crate::core::{Committed, Core};
 use crate::error::{CommitError, OpenError};
 use crate::job::{Job, Pending, Turn};
-
-/// How the log is to be opened.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The data directory that holds the metadata log (`metadata.log.dir`).
-    pub data_dir: PathBuf,
-    /// The feature levels with which a new cluster begins.
-    pub features: Vec<(Arc<str>, i16)>,
-    /// `metadata.log.max.record.bytes.between.snapshots`.
-    pub snapshot_after_bytes: u64,
-}
+use crate::options::QuorumOptions;
+use crate::status::Leadership;
+use crate::transport::Peer;
 
 /// Something to be done that may wait for the disk.
 pub type Work = Box<dyn FnOnce() + Send>;
@@ -73,16 +65,21 @@ pub trait ImageListener: Send + Sync {
 /// The cluster's metadata. Cheap to clone.
 #[derive(Clone)]
 pub struct Quorum {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
-struct Shared {
+pub(crate) struct Shared {
+    pub(crate) options: QuorumOptions,
+    /// This node, and where it is reached.
+    pub(crate) peer: Mutex<Peer>,
+    pub(crate) leadership: watch::Sender<Leadership>,
+    pub(crate) cluster_id: watch::Sender<Option<Arc<str>>>,
     core: Mutex<Core>,
     queue: Mutex<Queue>,
     image: ArcSwap<ClusterImage>,
     changes: watch::Sender<Arc<ClusterImage>>,
     listeners: RwLock<Vec<Arc<dyn ImageListener>>>,
-    clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     executor: Executor,
 }
 
@@ -101,7 +98,7 @@ impl Quorum {
         fs: Arc<dyn Fs>,
         clock: Arc<dyn Clock>,
         executor: Executor,
-        options: &Options,
+        options: &QuorumOptions,
     ) -> Result<Self, OpenError> {
         let directory = options.data_dir.join(METADATA_DIR);
         let (core, recovered) = Core::open(fs, &directory, options.snapshot_after_bytes)?;
@@ -115,7 +112,16 @@ impl Quorum {
         let begin = if core.is_new() { bootstrap_features(&options.features) } else { Vec::new() };
         let begin: Vec<_> = begin.into_iter().chain(core.unfinished()).collect();
         let image = Arc::new(core.image().clone());
+        let id = options.node_id;
+        let (host, port) = options.address.clone().unwrap_or_default();
+        let leader = Leadership { leader: Some(id), epoch: core.epoch().get(), is_me: true };
+        let cluster_id = options.cluster_id.as_ref().or(options.proposed_cluster_id.as_ref());
+        let cluster_id = cluster_id.cloned().unwrap_or_else(|| options.directory_id.to_string());
         let shared = Shared {
+            options: options.clone(),
+            peer: Mutex::new(Peer { id, host, port }),
+            leadership: watch::Sender::new(leader),
+            cluster_id: watch::Sender::new(Some(cluster_id.into())),
             core: Mutex::new(core),
             queue: Mutex::default(),
             changes: watch::Sender::new(Arc::clone(&image)),

@@ -11,17 +11,24 @@
 //! before it leave; the image changes only by replaying what is in the log.
 
 mod batches;
+mod cluster;
 mod core;
 mod error;
 mod handle;
 mod job;
+mod options;
 mod snapshot;
+mod status;
 mod store;
+mod transport;
 
-pub use error::{CommitError, OpenError};
-pub use handle::{Executor, ImageListener, Options, Quorum, Work};
+pub use error::{CommitError, MemberError, OpenError};
+pub use handle::{Executor, ImageListener, Quorum, Work};
 pub use job::Turn;
 pub use millstream_metadata::decide::{Decision, Refusal};
+pub use options::{QuorumOptions, QuorumOptions as Options, Timing, Voter};
+pub use status::{Leadership, QuorumStatus, ReplicaStatus};
+pub use transport::{Call, Peer, Transport, TransportError};
 
 /// The directory of the metadata log within a data directory.
 pub const METADATA_DIR: &str = "__cluster_metadata-0";

@@ -26,7 +26,8 @@ fn open_with(
     snapshot_after_bytes: u64,
 ) -> Result<Quorum, OpenError> {
     let features = vec![("group.version".into(), 1), (METADATA_VERSION.into(), 25)];
-    let options = Options { data_dir: dir.to_owned(), features, snapshot_after_bytes };
+    let options =
+        Options { data_dir: dir.to_owned(), features, snapshot_after_bytes, ..Options::default() };
     Quorum::open(Arc::new(OsFs), ManualClock::at(1_000), executor, &options)
 }
 
