@@ -254,6 +254,10 @@ impl LeaderState {
         active: ActiveBrokers<'_>,
     ) -> Option<Offset> {
         assert!(log_end >= self.log_end, "a leader's log only grows");
+        if log_end > self.log_end {
+            // A follower's fetch may wait long: who had everything until now was caught up until now.
+            self.followers.values_mut().for_each(|follower| follower.on_growth(self.log_end, now));
+        }
         self.log_end = log_end;
         self.advance(now, active)
     }

@@ -79,6 +79,13 @@ impl FollowerProgress {
         Ok(progressed)
     }
 
+    /// The leader's log, which ended at `leader_end` until now, grows.
+    pub(super) fn on_growth(&mut self, leader_end: Offset, now: Duration) {
+        if self.log_end >= leader_end && self.caught_up.is_some() {
+            self.caught_up = self.caught_up.max(Some(now));
+        }
+    }
+
     /// Whether it has all of a log that ends at `leader_end`, or had all there was at most `lag` ago.
     pub fn is_caught_up(&self, leader_end: Offset, now: Duration, lag: Duration) -> bool {
         self.log_end == leader_end || self.caught_up.is_some_and(|at| now.saturating_sub(at) <= lag)
