@@ -71,7 +71,7 @@ pub(crate) fn open(
             "a log directory cannot be used; its partitions are offline");
     }
     let identity = Identity {
-        cluster_id,
+        cluster_id: cluster_id.unwrap_or_default(),
         directories: dirs.iter().map(|dir| (dir.path().to_owned(), dir.id())).collect(),
         formatted,
         _metadata_only: metadata_only.map(Arc::new),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use millstream_base::{TopicPartition, Uuid};
 use millstream_env::fs::{FileLock, Fs, OpenMode};
 
-pub use claim::{ClaimOptions, Claimed, LogDirError, claim};
+pub use claim::{ClaimOptions, Claimed, LogDirError, claim, claim_to_join};
 pub use load::OpenedLog;
 
 use crate::checkpoint::{self, OffsetCheckpoint};
@@ -77,7 +77,8 @@ pub struct LogDir {
     path: PathBuf,
     id: Uuid,
     meta: MetaProperties,
-    clean: bool,
+    /// The broker epoch in the marker of a clean stop, if there is one.
+    clean: Option<i64>,
     files: Arc<OpenFiles>,
     _lock: Box<dyn FileLock>,
 }
@@ -111,6 +112,11 @@ impl LogDir {
 
     /// Whether the broker that held it before stopped cleanly.
     pub const fn was_clean(&self) -> bool {
+        self.clean.is_some()
+    }
+
+    /// The epoch of the broker that held it before and stopped cleanly; -1 where the marker names none.
+    pub const fn clean_epoch(&self) -> Option<i64> {
         self.clean
     }
 

@@ -24,6 +24,7 @@ pub use checkpoint::{CheckpointFormatError, OffsetCheckpoint};
 pub use config::LogConfig;
 pub use dir::{
     CheckpointKind, ClaimOptions, Claimed, FoundPartition, LogDir, LogDirError, OpenedLog, claim,
+    claim_to_join,
 };
 pub use error::{AppendError, ReadError, StorageError};
 pub use inspect::{InspectedBatch, SegmentSummary, inspect_segment};

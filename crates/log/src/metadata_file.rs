@@ -35,11 +35,14 @@ impl PartitionMetadata {
     }
 }
 
+/// Stands for the cluster's id in a directory whose node has not joined yet: no other file may lack the id.
+const JOINING: &str = "millstream.joining";
+
 /// `meta.properties`: whose directory this is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetaProperties {
-    /// `cluster.id`.
-    pub cluster_id: String,
+    /// `cluster.id`; `None` while the node has not learned yet which cluster it joins.
+    pub cluster_id: Option<String>,
     /// `node.id`.
     pub node_id: NodeId,
     /// `directory.id`: each log directory has its own. Absent in files of Kafka before 3.7.
@@ -68,7 +71,11 @@ impl MetaProperties {
     /// The file's text.
     pub fn to_text(&self) -> String {
         let Self { cluster_id, node_id, directory_id } = self;
-        let mut text = format!("version=1\ncluster.id={cluster_id}\nnode.id={node_id}\n");
+        let cluster = match cluster_id {
+            Some(id) => format!("cluster.id={id}"),
+            None => format!("{JOINING}=true"),
+        };
+        let mut text = format!("version=1\n{cluster}\nnode.id={node_id}\n");
         if let Some(id) = directory_id {
             text.push_str(&format!("directory.id={id}\n"));
         }
@@ -95,13 +102,16 @@ impl MetaProperties {
             version => return Err(MetaProblem::Newer(version)),
         }
         let cluster_id = entries.get("cluster.id").filter(|id| !id.is_empty());
-        let cluster_id = cluster_id.ok_or_else(|| damaged("it has no cluster.id".to_owned()))?;
+        if cluster_id.is_none() && entries.get(JOINING) != Some(&"true") {
+            return Err(damaged("it has no cluster.id".to_owned()));
+        }
+        let cluster_id = cluster_id.map(|id| (*id).to_owned());
         let node_id = i32::try_from(number("node.id")?);
         let node_id = node_id.map_err(|_| damaged("node.id is too large".to_owned()))?;
         let directory_id = entries.get("directory.id").map(|id| id.parse());
         let directory_id =
             directory_id.transpose().map_err(|e| damaged(format!("directory.id: {e}")))?;
-        Ok(Self { cluster_id: (*cluster_id).to_owned(), node_id: NodeId(node_id), directory_id })
+        Ok(Self { cluster_id, node_id: NodeId(node_id), directory_id })
     }
 }
 
@@ -118,10 +128,12 @@ mod tests {
         }
         assert!(PartitionMetadata::from_text("version: 1\ntopic_id: x").is_err());
         let meta = MetaProperties {
-            cluster_id: "BzQ4mudgRQqq2ajHYb2mEg".to_owned(),
+            cluster_id: Some("BzQ4mudgRQqq2ajHYb2mEg".to_owned()),
             node_id: NodeId(1),
             directory_id: Some(Uuid([9; 16])),
         };
-        assert_eq!(MetaProperties::parse(meta.to_text().as_bytes()), Ok(meta));
+        assert_eq!(MetaProperties::parse(meta.to_text().as_bytes()), Ok(meta.clone()));
+        let joining = MetaProperties { cluster_id: None, ..meta };
+        assert_eq!(MetaProperties::parse(joining.to_text().as_bytes()), Ok(joining));
     }
 }

@@ -39,8 +39,8 @@ pub struct ClaimOptions {
 /// The directories of one node, locked.
 #[derive(Debug)]
 pub struct Claimed {
-    /// The cluster that they belong to.
-    pub cluster_id: String,
+    /// The cluster that they belong to; `None` while no cluster was joined ([`claim_to_join`]).
+    pub cluster_id: Option<String>,
     /// The node.
     pub node_id: NodeId,
     /// `log.dirs` but for the failed ones, in their order.
@@ -142,6 +142,29 @@ pub fn claim(
     random: &dyn Random,
     options: &ClaimOptions,
 ) -> Result<Claimed, LogDirError> {
+    let new_cluster = || Some(random_id(random).to_string());
+    claim_for(fs, random, options, new_cluster)
+}
+
+/// The same for a node that joins a cluster whose id it will learn from the others: new directories are formatted without
+/// one, and get it by [`LogDir::join`].
+///
+/// # Errors
+/// As [`claim`].
+pub fn claim_to_join(
+    fs: &Arc<dyn Fs>,
+    random: &dyn Random,
+    options: &ClaimOptions,
+) -> Result<Claimed, LogDirError> {
+    claim_for(fs, random, options, || None)
+}
+
+fn claim_for(
+    fs: &Arc<dyn Fs>,
+    random: &dyn Random,
+    options: &ClaimOptions,
+    new_cluster: impl FnOnce() -> Option<String>,
+) -> Result<Claimed, LogDirError> {
     let mut candidates = candidates(options)?;
     for candidate in &mut candidates {
         let found = look(&**fs, &candidate.path);
@@ -163,9 +186,8 @@ pub fn claim(
     {
         return Err(error.into());
     }
-    let cluster_id = cluster_id.unwrap_or_else(|| random_id(random).to_string());
     let mut claimed = Claimed {
-        cluster_id,
+        cluster_id: cluster_id.or_else(new_cluster),
         node_id: options.node_id,
         dirs: Vec::new(),
         metadata_only: None,
@@ -257,13 +279,15 @@ fn look(fs: &dyn Fs, directory: &Path) -> Result<Option<MetaProperties>, LogDirE
 
 /// Whether those that say something belong together and to this node; the cluster that they name.
 fn judge(candidates: &[Candidate], options: &ClaimOptions) -> Result<Option<String>, LogDirError> {
-    let known = candidates.iter().find_map(|c| c.meta.as_ref().map(|m| m.cluster_id.clone()));
+    let known = candidates.iter().find_map(|c| c.meta.as_ref()?.cluster_id.clone());
     let cluster_id = options.cluster_id.clone().or(known);
     for candidate in candidates {
         let Some(meta) = &candidate.meta else { continue };
         let path = candidate.path.clone();
-        if let Some(expected) = cluster_id.as_ref().filter(|id| **id != meta.cluster_id) {
-            let (found, expected) = (meta.cluster_id.clone(), expected.clone());
+        if let (Some(expected), Some(found)) = (&cluster_id, &meta.cluster_id)
+            && expected != found
+        {
+            let (found, expected) = (found.clone(), expected.clone());
             return Err(LogDirError::OtherCluster { path, found, expected });
         }
         if meta.node_id != options.node_id {
@@ -329,7 +353,9 @@ impl Claimed {
         lock: Box<dyn FileLock>,
         meta: Option<MetaProperties>,
     ) -> Result<LogDir, StorageError> {
-        let is_whole = meta.as_ref().is_some_and(|meta| meta.directory_id.is_some());
+        let is_whole = meta.as_ref().is_some_and(|meta| {
+            meta.directory_id.is_some() && (meta.cluster_id.is_some() || self.cluster_id.is_none())
+        });
         let directory_id = meta.and_then(|meta| meta.directory_id);
         let id = directory_id.unwrap_or_else(|| random_id(random));
         let meta = MetaProperties {
@@ -343,11 +369,47 @@ impl Claimed {
                 .map_err(|e| StorageError::io("write", &file, e))?;
         }
         let marker = path.join(CLEAN_SHUTDOWN);
-        let entry = fs.entry(&marker).map_err(|e| StorageError::io("look at", &marker, e))?;
-        let (fs, path, clean) = (Arc::clone(fs), path.to_owned(), entry.is_some());
+        let clean = match fs.read(&marker, MAX_META) {
+            Ok(text) => Some(marked_epoch(&text)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(e) => return Err(StorageError::io("read", &marker, e)),
+        };
+        let (fs, path) = (Arc::clone(fs), path.to_owned());
         let files = OpenFiles::new(DEFAULT_OPEN_FILES);
         Ok(LogDir { fs, path, id, meta, clean, files, _lock: lock })
     }
+}
+
+impl LogDir {
+    /// Notes in `meta.properties` which cluster the node has joined.
+    ///
+    /// # Errors
+    /// When the file cannot be written; or it names another cluster.
+    pub fn join(&self, cluster_id: &str) -> Result<(), LogDirError> {
+        let path = self.path.clone();
+        match &self.meta.cluster_id {
+            Some(known) if known == cluster_id => return Ok(()),
+            Some(known) => {
+                let (found, expected) = (known.clone(), cluster_id.to_owned());
+                return Err(LogDirError::OtherCluster { path, found, expected });
+            }
+            None => {}
+        }
+        let meta = MetaProperties { cluster_id: Some(cluster_id.to_owned()), ..self.meta.clone() };
+        let file = path.join(META_PROPERTIES);
+        let written = self.fs.write_atomically(&file, meta.to_text().as_bytes());
+        Ok(written.map_err(|e| StorageError::io("write", &file, e))?)
+    }
+}
+
+/// The broker epoch in the marker of a clean stop: a small JSON text; -1 where it names none.
+fn marked_epoch(text: &[u8]) -> i64 {
+    let text = String::from_utf8_lossy(text);
+    let value = text.split_once("\"brokerEpoch\"").and_then(|(_, rest)| rest.split_once(':'));
+    let number = value.map(|(_, rest)| rest.trim_start());
+    let end = |text: &str| text.find(|c: char| c != '-' && !c.is_ascii_digit());
+    let digits = number.map(|text| text.get(..end(text).unwrap_or(text.len())).unwrap_or(text));
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or(-1)
 }
 
 /// An id whose text does not begin with a dash, which command lines would take for an option.

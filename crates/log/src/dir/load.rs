@@ -50,7 +50,7 @@ impl LogDir {
                 slots.get(at).zip(partitions.get(at))
             } {
                 let options = OpenOptions {
-                    clean: self.clean,
+                    clean: self.was_clean(),
                     recovery_point: offset_of(&recovery_points, &found.partition),
                     log_start_offset: offset_of(&starts, &found.partition),
                     topic_id: found.topic_id,

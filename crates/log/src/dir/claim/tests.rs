@@ -30,19 +30,62 @@ fn an_empty_directory_is_formatted_and_known_again() {
     let root = tempfile::tempdir().unwrap();
     let dirs = [root.path().join("a"), root.path().join("b")];
     let first = prepare(&dirs, 1, None).unwrap();
-    let (first_ids, cluster_id) = (ids(&first), first.cluster_id.clone());
+    let (first_ids, cluster_id) = (ids(&first), first.cluster_id.clone().unwrap());
     assert_eq!((first.formatted, first_ids.len()), (2, 2));
     assert_ne!(first_ids[0], first_ids[1]);
     assert!(matches!(prepare(&dirs[1..], 1, None), Err(LogDirError::Locked { .. })));
     drop(first);
     let again = prepare(&dirs, 1, None).unwrap();
-    assert_eq!((again.formatted, ids(&again), &again.cluster_id), (0, first_ids, &cluster_id));
+    assert_eq!(
+        (again.formatted, ids(&again), again.cluster_id.as_ref()),
+        (0, first_ids, Some(&cluster_id))
+    );
     drop(again);
     let grown = [dirs[0].clone(), dirs[1].clone(), root.path().join("c")];
     let grown = prepare(&grown, 1, Some(&cluster_id)).unwrap();
-    assert_eq!((grown.formatted, &grown.cluster_id), (1, &cluster_id));
+    assert_eq!((grown.formatted, grown.cluster_id.as_ref()), (1, Some(&cluster_id)));
     let twice = [dirs[0].clone(), dirs[0].clone()];
     assert!(matches!(prepare(&twice, 1, None), Err(LogDirError::Twice { .. })));
+}
+
+/// A node that joins learns its cluster's id when its directories are in use already.
+#[test]
+fn a_directory_that_joins_gets_its_cluster_later() {
+    let root = tempfile::tempdir().unwrap();
+    let directories = vec![root.path().join("a"), root.path().join("b")];
+    let options =
+        ClaimOptions { directories, metadata_dir: None, node_id: NodeId(1), cluster_id: None };
+    let random = SeededRandom::new(7);
+    let join = || claim_to_join(&OsFs::shared(), random.as_ref(), &options).unwrap();
+    let first = join();
+    let first_ids = ids(&first);
+    assert_eq!((first.formatted, first.cluster_id.clone()), (2, None));
+    std::fs::create_dir(root.path().join("a/__cluster_metadata-0")).unwrap();
+    drop(first);
+    // Stopped before it knew; then stopped when one directory was told.
+    let again = join();
+    assert_eq!((ids(&again), again.cluster_id.clone()), (first_ids.clone(), None));
+    again.dirs[0].join("mine").unwrap();
+    drop(again);
+    let joined = join();
+    assert_eq!((ids(&joined), joined.cluster_id.as_deref()), (first_ids, Some("mine")));
+    let other = joined.dirs[0].join("other").unwrap_err().to_string();
+    assert!(other.contains("belongs to cluster mine, not to cluster other"), "{other}");
+    for dir in ["a", "b"] {
+        let text = std::fs::read(root.path().join(dir).join(META_PROPERTIES)).unwrap();
+        let meta = MetaProperties::parse(&text).unwrap();
+        assert_eq!(meta.cluster_id.as_deref(), Some("mine"));
+    }
+}
+
+#[test]
+fn the_marker_of_a_clean_stop_names_the_epoch() {
+    let check = |text: &str, epoch| assert_eq!(marked_epoch(text.as_bytes()), epoch, "{text}");
+    check(r#"{"version":0,"brokerEpoch":42}"#, 42);
+    check(r#"{"brokerEpoch": -1, "version": 0}"#, -1);
+    check(r#"{"brokerEpoch" : 7"#, 7);
+    check("", -1);
+    check("\u{0}\"brokerEpoch\":x", -1);
 }
 
 /// A file where a directory should be stands for a disk that fails.
