@@ -58,10 +58,34 @@ pub fn measure(plan: &Plan, yardsticks: &Yardsticks, report: &mut Report) -> Res
 
 /// Reads so many records of partition 0; the seconds from the first fetch to the last record.
 fn read(address: SocketAddr, topic: &str, count: u64) -> Result<f64> {
+    read_with(address, topic, count, Isolation::Committed)
+}
+
+/// The `isolation.level` setting. librdkafka's default is the first.
+#[derive(Clone, Copy, Debug)]
+pub enum Isolation {
+    /// What aborted transactions wrote is left out, open ones are waited for.
+    Committed,
+    /// Everything.
+    Uncommitted,
+}
+
+/// The same under an isolation level.
+pub fn read_with(
+    address: SocketAddr,
+    topic: &str,
+    count: u64,
+    isolation: Isolation,
+) -> Result<f64> {
+    let level = match isolation {
+        Isolation::Committed => "read_committed",
+        Isolation::Uncommitted => "read_uncommitted",
+    };
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", address.to_string())
         .set("group.id", "bench")
         .set("enable.auto.commit", "false")
+        .set("isolation.level", level)
         .set("queued.min.messages", "1000000")
         .set("queued.max.messages.kbytes", "262144")
         .create()?;

@@ -17,6 +17,7 @@ mod produce;
 mod raw;
 mod requests;
 mod start;
+mod transactions;
 mod yardstick;
 
 use anyhow::{Result, bail};
@@ -33,6 +34,7 @@ const GROUPS: &[&str] = &[
     "durable",
     "partitions",
     "groups",
+    "transactions",
     "log",
 ];
 
@@ -113,6 +115,9 @@ fn main() -> Result<()> {
     }
     if plan.wants("groups") {
         groups::measure(&plan, &mut report)?;
+    }
+    if plan.wants("transactions") {
+        transactions::measure(&plan, &yardsticks, &mut report)?;
     }
     if plan.wants("log") {
         log::measure(&plan, &mut report)?;

@@ -52,7 +52,7 @@ const LINES: &[Line] = &[
 
 /// Counts what the broker refused.
 #[derive(Clone, Default)]
-struct Refused(Arc<AtomicU64>);
+pub struct Refused(pub Arc<AtomicU64>);
 
 impl ClientContext for Refused {}
 

@@ -17,6 +17,8 @@ pub enum Api {
     SyncGroup = 14,
     CreateTopics = 19,
     FindCoordinator = 10,
+    InitProducerId = 22,
+    EndTxn = 26,
     ConsumerGroupHeartbeat = 68,
 }
 
@@ -68,6 +70,22 @@ impl Body {
         let mut body = self.int8((value.len() + 1) as i8);
         body.0.extend_from_slice(value.as_bytes());
         body
+    }
+
+    /// A length of the versions with tagged fields.
+    pub fn varint(mut self, value: u32) -> Self {
+        let mut rest = value;
+        while rest >= 0x80 {
+            self.0.push(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        self.0.push(rest as u8);
+        self
+    }
+
+    /// What was written.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 
     /// Bytes as they are.
@@ -216,7 +234,16 @@ impl Connection {
 
     /// Asks who coordinates a group, which makes the topic of the coordinators where there is none yet.
     pub fn find_coordinator(&mut self, group: &str) -> Result<()> {
-        let body = Body::default().string(group).int8(0);
+        self.find(group, 0)
+    }
+
+    /// The same for a transactional id.
+    pub fn find_transaction_coordinator(&mut self, id: &str) -> Result<()> {
+        self.find(id, 1)
+    }
+
+    fn find(&mut self, key: &str, kind: i8) -> Result<()> {
+        let body = Body::default().string(key).int8(kind);
         let mut answer = self.ask(&body.frame(Api::FindCoordinator, 2))?;
         answer.skip(4)?;
         answer.check("FindCoordinator")
