@@ -28,7 +28,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let protocol = root.join("protocol");
 
     let mut apis = Vec::new();
-    for file in sorted_files(&protocol.join("api"))? {
+    let private = sorted_files(&protocol.join("private"))?;
+    for file in sorted_files(&protocol.join("api"))?.into_iter().chain(private) {
         let messages = read(&file)?;
         apis.push(model::Module::api(messages).map_err(|e| format!("{}: {e}", file.display()))?);
     }

@@ -231,6 +231,8 @@ peers! {
 
 /// The APIs that the other crate lacks.
 const MISSING: [&str; 4] = [
+    // Between nodes of a quorum.
+    "QuorumMessage",
     "StreamsGroupHeartbeat",
     "StreamsGroupDescribe",
     "StreamsGroupTopologyDescriptionUpdate",
