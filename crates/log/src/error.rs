@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use millstream_base::{ErrorCode, Offset};
+use millstream_base::{ErrorCode, LeaderEpoch, Offset};
 use millstream_partition::SequenceError;
 use millstream_records::BatchError;
 
@@ -87,6 +87,16 @@ pub enum AppendError {
         /// The first batch's base offset.
         found: Offset,
     },
+    /// A leader's batch is of an older epoch than the log's last one: the logs have parted, and nobody noticed.
+    #[error("batch at offset {offset} is of leader epoch {found}, behind one of epoch {last}")]
+    EpochWentBack {
+        /// The batch's base offset.
+        offset: Offset,
+        /// The epoch of the batch before it.
+        last: LeaderEpoch,
+        /// The batch's.
+        found: LeaderEpoch,
+    },
     /// The disk.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -97,7 +107,9 @@ impl AppendError {
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::Sequence(e) => e.code(),
-            Self::Batch(_) | Self::NotNext { .. } => ErrorCode::CorruptMessage,
+            Self::Batch(_) | Self::NotNext { .. } | Self::EpochWentBack { .. } => {
+                ErrorCode::CorruptMessage
+            }
             Self::TooLarge { .. } => ErrorCode::RecordListTooLarge,
             Self::Storage(e) => e.code(),
         }

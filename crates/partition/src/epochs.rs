@@ -93,6 +93,28 @@ impl EpochCache {
         true
     }
 
+    /// Notes that a batch of `epoch` stands at `base`; tells whether anything changed. What the cache says otherwise
+    /// gives way: an epoch that this broker began to lead in and wrote nothing, or a checkpoint file older than the
+    /// log.
+    pub fn observe(&mut self, epoch: LeaderEpoch, base: Offset) -> bool {
+        if epoch.get() < 0 || base.get() < 0 {
+            return false;
+        }
+        let newest =
+            self.entries.last().is_some_and(|e| e.epoch == epoch && e.start_offset <= base);
+        if newest || self.epoch_of(base) == Some(epoch) {
+            return false;
+        }
+        let dropped = self.truncate_from_end(base);
+        let before = self.entries.len();
+        while self.entries.last().is_some_and(|last| last.epoch > epoch) {
+            self.entries.pop();
+        }
+        let popped = before != self.entries.len();
+        let assigned = self.assign(epoch, base);
+        dropped || popped || assigned
+    }
+
     /// The answer to OffsetForLeaderEpoch: the largest known epoch <= `epoch` and the offset where it ended.
     /// `log_end` ends the newest epoch. `None` when no such epoch is known.
     pub fn end_offset(&self, epoch: LeaderEpoch, log_end: Offset) -> Option<(LeaderEpoch, Offset)> {
@@ -225,6 +247,27 @@ mod tests {
         assert!(!cache.assign(LeaderEpoch(-1), Offset(30)));
         assert!(cache.assign(LeaderEpoch(3), Offset(10)));
         assert_eq!(cache.to_text(), "0\n2\n0 0\n3 10\n");
+    }
+
+    #[test]
+    fn a_batch_that_is_there_is_right() {
+        let observed = |entries: &[(i32, i64)], epoch: i32, base: i64| {
+            let mut cache = cache(entries);
+            let changed = cache.observe(LeaderEpoch(epoch), Offset(base));
+            let text: Vec<_> =
+                cache.entries().iter().map(|e| (e.epoch.get(), e.start_offset.get())).collect();
+            assert_eq!(changed, text != entries);
+            text
+        };
+        assert_eq!(observed(&[(4, 0)], 4, 10), [(4, 0)]);
+        assert_eq!(observed(&[(4, 0)], 5, 10), [(4, 0), (5, 10)]);
+        // An epoch that was begun and left without a record.
+        assert_eq!(observed(&[(4, 0), (5, 10)], 4, 10), [(4, 0)]);
+        // A checkpoint that did not hear of a truncation.
+        assert_eq!(observed(&[(4, 0), (5, 8)], 4, 10), [(4, 0)]);
+        assert_eq!(observed(&[(4, 0), (5, 8), (7, 20)], 6, 10), [(4, 0), (5, 8), (6, 10)]);
+        // A walk through a log whose cache is right changes nothing.
+        assert_eq!(observed(&[(4, 0), (5, 8), (7, 20)], 5, 12), [(4, 0), (5, 8), (7, 20)]);
     }
 
     #[test]

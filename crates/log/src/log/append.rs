@@ -62,41 +62,13 @@ impl Log {
                 flush_due: false,
             }),
             Checked::New { max_timestamp, last_offset } => {
+                let limit = self.config.segment_bytes;
+                if batches.len() as u64 > u64::from(limit) {
+                    return Err(AppendError::TooLarge { bytes: batches.len(), limit });
+                }
                 self.store(batches, max_timestamp, last_offset, now)
             }
         }
-    }
-
-    /// Appends batches that carry their offsets and epochs already (a follower's copy). Their offsets must not lie
-    /// below the log's end; gaps, which compaction leaves, are fine. A last batch that is cut, as a fetch's size
-    /// limit leaves it, is left out.
-    pub fn append_as_follower(
-        &mut self,
-        batches: &[u8],
-        now: TimestampMs,
-    ) -> Result<Appended, AppendError> {
-        self.check_online()?;
-        self.headers.clear();
-        self.staged.clear();
-        let mut next = self.end;
-        let mut max_timestamp = -1;
-        let mut at = 0;
-        while at < batches.len() {
-            let header = match parse_whole(batches, at) {
-                Err(BatchError::Torn { .. }) => break,
-                other => other?,
-            };
-            let found = header.base_offset;
-            if found.get() < next {
-                return Err(AppendError::NotNext { expected: Offset(next), found });
-            }
-            next = header.next_offset().get();
-            max_timestamp = max_timestamp.max(header.max_timestamp.get());
-            self.headers.push((at as u64, header));
-            at += header.size_bytes();
-        }
-        let whole = batches.get(..at).unwrap_or_default();
-        self.store(whole, max_timestamp, next - 1, now)
     }
 
     fn check_and_patch(
@@ -152,7 +124,7 @@ impl Log {
     }
 
     /// Writes batches whose headers are in `self.headers`, and takes them into account.
-    fn store(
+    pub(super) fn store(
         &mut self,
         batches: &[u8],
         max_timestamp: i64,
@@ -160,10 +132,6 @@ impl Log {
         now: TimestampMs,
     ) -> Result<Appended, AppendError> {
         let first_offset = self.headers.first().map_or(self.end, |(_, h)| h.base_offset.get());
-        let limit = self.config.segment_bytes;
-        if batches.len() as u64 > u64::from(limit) {
-            return Err(AppendError::TooLarge { bytes: batches.len(), limit });
-        }
         let mut rolled = false;
         if !batches.is_empty() {
             if self.roll_due(batches.len() as u64, max_timestamp, last_offset, now)? {
@@ -217,9 +185,7 @@ impl Log {
         for at in 0..self.headers.len() {
             let (start, header) = self.headers[at];
             let epoch = header.partition_leader_epoch;
-            if self.epochs.is_new(epoch) {
-                self.epochs_unsynced.mark_if(self.epochs.assign(epoch, header.base_offset));
-            }
+            self.epochs_unsynced.mark_if(self.epochs.observe(epoch, header.base_offset));
             if header.has_producer_id() {
                 let from = usize::try_from(start).unwrap_or(usize::MAX);
                 let batch = batches.get(from..).unwrap_or_default();
@@ -324,13 +290,13 @@ impl Log {
 }
 
 /// The header of the batch at `at`, which must be all there.
-fn parse_whole(batches: &[u8], at: usize) -> Result<BatchHeader, BatchError> {
+pub(super) fn parse_whole(batches: &[u8], at: usize) -> Result<BatchHeader, BatchError> {
     let rest = batches.get(at..).unwrap_or_default();
     let header = BatchHeader::parse(rest)?;
     if header.size_bytes() > rest.len() {
         return Err(BatchError::Torn { needed: header.size_bytes(), have: rest.len() });
     }
-    if header.last_offset_delta < 0 {
+    if header.last_offset_delta < 0 || header.last_offset().get() == i64::MAX {
         return Err(BatchError::Length(header.last_offset_delta));
     }
     Ok(header)

@@ -6,6 +6,7 @@ mod basics;
 mod compact;
 mod crash;
 mod fault_fs;
+mod follow;
 mod inspect;
 mod model;
 mod scale;

@@ -141,10 +141,8 @@ impl Log {
             };
             aborted.extend(replay(&mut self.producers, &header, bytes, now));
         }
-        if self.epochs.is_new(header.partition_leader_epoch) {
-            let assigned = self.epochs.assign(header.partition_leader_epoch, header.base_offset);
-            self.epochs_unsynced.mark_if(assigned);
-        }
+        let observed = self.epochs.observe(header.partition_leader_epoch, header.base_offset);
+        self.epochs_unsynced.mark_if(observed);
         self.end = header.next_offset().get();
         Ok(Some((position, header)))
     }
