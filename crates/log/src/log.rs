@@ -10,6 +10,7 @@ mod append;
 mod compact;
 mod delete;
 mod flush;
+mod follow;
 mod open;
 mod read;
 mod times;
