@@ -38,9 +38,10 @@ mod producer;
 
 pub use admin::{
     Admin, ClusterDescription, ConfigEntry, ConfigOp, ConfigResource, ConfigSource, ConfigSynonym,
-    ConfigValueType, CreatedTopic, DescribeConfigsOptions, GroupDescription, GroupListing,
-    GroupMember, NewTopic, Outcomes, PartitionProducer, TopicDescription, TransactionDescription,
-    TransactionFilter, TransactionListing,
+    ConfigValueType, CreatedTopic, DescribeConfigsOptions, DescribedBroker, Election,
+    FeatureChange, FeatureLevel, GroupDescription, GroupListing, GroupMember, LogDir, NewTopic,
+    Outcomes, PartitionProducer, QuorumDescription, QuorumReplica, RaftListener, Reassignment,
+    TopicDescription, TransactionDescription, TransactionFilter, TransactionListing,
 };
 pub use cluster::{Broker, Cluster, ClusterMetadata, PartitionInfo, TopicInfo};
 pub use config::ClientConfig;

@@ -9,7 +9,7 @@ use millstream_wire::messages::delete_groups::DeleteGroupsRequest;
 use millstream_wire::messages::describe_groups::{
     DescribeGroupsRequest, DescribedGroup, DescribedGroupMember,
 };
-use millstream_wire::messages::list_groups::ListGroupsRequest;
+use millstream_wire::messages::list_groups::{ListGroupsRequest, ListGroupsResponse};
 use millstream_wire::messages::offset_delete::{
     OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
 };
@@ -94,17 +94,10 @@ impl Admin {
                 states_filter: if version >= 4 { texts(states) } else { Vec::new() },
                 types_filter: if version >= 5 { texts(types) } else { Vec::new() },
             };
-            let mut retry = self.cluster.retry("groups", self.within);
-            let response = loop {
-                let answer = self.cluster.call_node(broker.id, build).await;
-                let checked = answer.and_then(|answer| {
-                    ClientError::check(answer.error_code, || "groups".to_owned()).map(|()| answer)
-                });
-                match checked {
-                    Ok(answer) => break answer,
-                    Err(error) => retry.again(error).await?,
-                }
+            let check = |answer: &ListGroupsResponse| {
+                ClientError::check(answer.error_code, || "groups".to_owned())
             };
+            let response = self.ask_node(broker.id, "groups", build, check).await?;
             for group in response.groups {
                 let group_id = group.group_id.to_string();
                 let listing = GroupListing {

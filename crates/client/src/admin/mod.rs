@@ -3,8 +3,11 @@
 //! Key type: [`Admin`]. Calls on several things answer for each one apart. Calls that change nothing when repeated
 //! are retried; the others are sent once, unless the broker said that it did nothing.
 
+mod brokers;
 mod configs;
 mod groups;
+mod partitions;
+mod quorum;
 mod topics;
 mod transactions;
 
@@ -12,34 +15,25 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use millstream_base::{NodeId, Offset, TopicPartition};
-use millstream_wire::messages::describe_cluster::DescribeClusterRequest;
-use millstream_wire::{Request, Str};
+use millstream_wire::Request;
 
+pub use brokers::{ClusterDescription, DescribedBroker, FeatureChange, FeatureLevel, LogDir};
 pub use configs::{
     ConfigEntry, ConfigOp, ConfigResource, ConfigSource, ConfigSynonym, ConfigValueType,
     DescribeConfigsOptions,
 };
 pub use groups::{GroupDescription, GroupListing, GroupMember};
+pub use partitions::{Election, Reassignment};
+pub use quorum::{QuorumDescription, QuorumReplica, RaftListener};
 pub use topics::{CreatedTopic, NewTopic, TopicDescription};
 pub use transactions::{
     PartitionProducer, TransactionDescription, TransactionFilter, TransactionListing,
 };
 
-use crate::{Broker, ClientError, Cluster, Isolation, ListedOffsets, OffsetSpec};
+use crate::{ClientError, Cluster, Isolation, ListedOffsets, OffsetSpec};
 
 /// What each of several things came to.
 pub type Outcomes<K, T> = BTreeMap<K, Result<T, ClientError>>;
-
-/// The cluster and its brokers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClusterDescription {
-    /// `cluster.id`.
-    pub cluster_id: String,
-    /// The controller, or the broker that stands for it.
-    pub controller: Option<NodeId>,
-    /// The brokers, by id.
-    pub brokers: Vec<Broker>,
-}
 
 /// Administers a cluster.
 #[derive(Clone, Debug)]
@@ -58,34 +52,6 @@ impl Admin {
     /// The cluster.
     pub const fn cluster(&self) -> &Cluster {
         &self.cluster
-    }
-
-    /// The cluster's id and brokers.
-    pub async fn describe_cluster(&self) -> Result<ClusterDescription, ClientError> {
-        let request = DescribeClusterRequest::default();
-        let response = self.read(
-            "cluster",
-            || request.clone(),
-            |response| {
-                let message = response.error_message.as_ref().map(Str::as_str);
-                ClientError::check_with(response.error_code, message, || "cluster".to_owned())
-            },
-        );
-        let response = response.await?;
-        let broker =
-            |broker: &millstream_wire::messages::describe_cluster::DescribeClusterBroker| {
-                Some(Broker {
-                    id: NodeId(broker.broker_id),
-                    host: broker.host.to_string(),
-                    port: u16::try_from(broker.port).ok()?,
-                    rack: broker.rack.as_ref().map(ToString::to_string),
-                })
-            };
-        Ok(ClusterDescription {
-            cluster_id: response.cluster_id.to_string(),
-            controller: (response.controller_id >= 0).then_some(NodeId(response.controller_id)),
-            brokers: response.brokers.iter().filter_map(broker).collect(),
-        })
     }
 
     /// The offsets that `wanted` asks for; `None` where no record fits.
@@ -108,16 +74,59 @@ impl Admin {
     async fn read<R: Request>(
         &self,
         what: &str,
-        build: impl Fn() -> R,
+        build: impl Fn(i16) -> R,
         check: impl Fn(&R::Response) -> Result<(), ClientError>,
     ) -> Result<R::Response, ClientError> {
         let mut retry = self.cluster.retry(what, self.within);
         loop {
-            let answer = self.cluster.call_any(|_| build()).await;
+            let answer = self.cluster.call_any(&build).await;
+            match answer.and_then(|answer| check(&answer).map(|()| answer)) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => retry.again(error).await?,
+            }
+        }
+    }
+
+    /// Sends a request that may be repeated without harm, to the controller, until `check` is content with the answer.
+    async fn repeat<R: Request>(
+        &self,
+        what: &str,
+        build: impl Fn(i16) -> R,
+        check: impl Fn(&R::Response) -> Result<(), ClientError>,
+    ) -> Result<R::Response, ClientError> {
+        let mut retry = self.cluster.retry(what, self.within);
+        loop {
+            let answer = self.cluster.call_controller(&build).await;
+            match answer.and_then(|answer| check(&answer).map(|()| answer)) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => {
+                    retry.again(error).await?;
+                    // Another node may be the controller by now.
+                    drop(self.cluster.refresh().await);
+                }
+            }
+        }
+    }
+
+    /// Asks one broker until `check` is content, the time is up, or the broker is gone from the cluster.
+    async fn ask_node<R: Request>(
+        &self,
+        node: NodeId,
+        what: &str,
+        build: impl Fn(i16) -> R,
+        check: impl Fn(&R::Response) -> Result<(), ClientError>,
+    ) -> Result<R::Response, ClientError> {
+        let mut retry = self.cluster.retry(what, self.within);
+        loop {
+            let answer = self.cluster.call_node(node, &build).await;
             let error = match answer.and_then(|answer| check(&answer).map(|()| answer)) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
+            let known = self.cluster.refresh().await.ok();
+            if known.is_some_and(|metadata| metadata.broker(node).is_none()) {
+                return Err(error);
+            }
             retry.again(error).await?;
         }
     }

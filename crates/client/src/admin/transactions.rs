@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use millstream_base::{ErrorCode, NodeId, TopicPartition};
-use millstream_wire::Request;
 use millstream_wire::messages::describe_producers::{DescribeProducersRequest, TopicRequest};
 use millstream_wire::messages::describe_transactions::DescribeTransactionsRequest;
 use millstream_wire::messages::init_producer_id::InitProducerIdRequest;
@@ -100,7 +99,9 @@ impl Admin {
                     .map(Into::into),
             };
             let check = |code| ClientError::check(code, || "transactions".to_owned());
-            let answer = self.ask(node, build, |answer| check(answer.error_code)).await?;
+            let answer = self
+                .ask_node(node, "transactions", build, |answer| check(answer.error_code))
+                .await?;
             if let Some(unknown) = answer.unknown_state_filters.first() {
                 return Err(ClientError::Missing(format!("the transaction state `{unknown}`")));
             }
@@ -206,7 +207,10 @@ impl Admin {
         let check =
             |code| ClientError::check(code, || format!("transactional id `{transactional_id}`"));
         let build = |_| request.clone();
-        self.ask(described.coordinator, build, |answer| check(answer.error_code)).await?;
+        self.ask_node(described.coordinator, "transactions", build, |answer| {
+            check(answer.error_code)
+        })
+        .await?;
         Ok(())
     }
 
@@ -261,22 +265,5 @@ impl Admin {
             leaders.entry(leader).or_default().push(partition.clone());
         }
         Ok(leaders)
-    }
-
-    /// Asks one broker until it is content, or the time is up.
-    async fn ask<R: Request>(
-        &self,
-        node: NodeId,
-        build: impl Fn(i16) -> R,
-        check: impl Fn(&R::Response) -> Result<(), ClientError>,
-    ) -> Result<R::Response, ClientError> {
-        let mut retry = self.cluster.retry("transactions", self.within);
-        loop {
-            let answer = self.cluster.call_node(node, &build).await;
-            match answer.and_then(|answer| check(&answer).map(|()| answer)) {
-                Ok(answer) => return Ok(answer),
-                Err(error) => retry.again(error).await?,
-            }
-        }
     }
 }
