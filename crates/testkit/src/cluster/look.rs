@@ -1,0 +1,69 @@
+//! What brokers say of their cluster, read from Metadata answers.
+
+use anyhow::{Context as _, Result};
+use millstream_wire::messages::metadata::{
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponsePartition,
+};
+
+use crate::RawClient;
+
+const VERSION: i16 = 12;
+
+/// Asks one broker.
+pub(super) fn metadata(address: &str, topics: &[&str]) -> Result<MetadataResponse> {
+    let named = |name: &&str| MetadataRequestTopic {
+        name: Some((*name).into()),
+        ..MetadataRequestTopic::default()
+    };
+    let topics = (!topics.is_empty()).then(|| topics.iter().map(named).collect());
+    let request =
+        MetadataRequest { topics, allow_auto_topic_creation: false, ..MetadataRequest::default() };
+    RawClient::connect(address)?.call(&request, VERSION)
+}
+
+/// Whether it knows these brokers, all others being fenced, and a controller.
+pub(super) fn knows(answer: &MetadataResponse, wanted: &[i32]) -> bool {
+    let mut known: Vec<i32> = answer.brokers.iter().map(|broker| broker.node_id).collect();
+    known.sort_unstable();
+    wanted.iter().all(|id| known.contains(id)) && answer.controller_id >= 0
+}
+
+fn partition<'a>(
+    answer: &'a MetadataResponse,
+    topic: &str,
+    index: i32,
+) -> Option<&'a MetadataResponsePartition> {
+    let mut topics = answer.topics.iter();
+    let topic = topics.find(|found| found.name.as_deref() == Some(topic))?;
+    topic.partitions.iter().find(|found| found.partition_index == index)
+}
+
+/// The leader of the newest epoch that any of them knows.
+pub(super) fn newest_leader(
+    answers: impl Iterator<Item = MetadataResponse>,
+    topic: &str,
+    index: i32,
+) -> Option<i32> {
+    let known = answers.filter_map(|answer| {
+        partition(&answer, topic, index).map(|found| (found.leader_epoch, found.leader_id))
+    });
+    known.max().map(|(_, leader)| leader).filter(|&leader| leader >= 0)
+}
+
+/// In-sync replicas of a partition.
+pub(super) fn isr(answer: &MetadataResponse, topic: &str, index: i32) -> Result<Vec<i32>> {
+    let found = partition(answer, topic, index).context("no such partition")?;
+    Ok(found.isr_nodes.clone())
+}
+
+/// Whether every partition has a leader and all its replicas in sync.
+pub(super) fn is_in_sync(answer: &MetadataResponse, topic: &str) -> bool {
+    let Some(found) = answer.topics.iter().find(|found| found.name.as_deref() == Some(topic))
+    else {
+        return false;
+    };
+    let whole = |each: &MetadataResponsePartition| {
+        each.leader_id >= 0 && each.isr_nodes.len() == each.replica_nodes.len()
+    };
+    !found.partitions.is_empty() && found.partitions.iter().all(whole)
+}
