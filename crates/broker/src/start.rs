@@ -13,7 +13,9 @@ use millstream_env::fs::{Fs, OsFs};
 use millstream_env::random::{OsRandom, Random};
 use millstream_env::{net, process, task};
 use millstream_log::{LogDirError, StorageError};
-use millstream_metadata::decide::{RegisterBroker, assign_directories, lead_anew, register_broker};
+use millstream_metadata::decide::{
+    ElectionDefaults, RegisterBroker, assign_directories, lead_anew, register_broker,
+};
 use millstream_metadata::{ClusterImage, Endpoint, SupportedFeature};
 use millstream_quorum::{CommitError, OpenError};
 use tokio::sync::watch;
@@ -254,6 +256,8 @@ async fn register(
         rack: config.node.rack.clone(),
         log_dirs: broker.replicas().logs().online_ids(),
         unfenced: true,
+        defaults: ElectionDefaults::of(config),
+        ..RegisterBroker::default()
     };
     let unassigned = broker.replicas().take_unassigned();
     let decide = move |image: &ClusterImage, turn: &millstream_quorum::Turn| {

@@ -7,6 +7,7 @@
 
 pub mod decide;
 mod delta;
+mod heartbeats;
 mod image;
 pub mod names;
 mod persistent_map;
@@ -18,10 +19,11 @@ mod snapshot;
 mod tests;
 
 pub use delta::ImageDelta;
+pub use heartbeats::BrokerHeartbeats;
 pub use image::{
     BrokerRegistration, ClusterImage, ConfigResource, ConfigResourceType, ConfigsImage,
-    ControllerRegistration, Endpoint, LeaderRecoveryState, METADATA_VERSION, Partition,
-    QuotaEntity, SupportedFeature, Topic, TopicsImage,
+    ControllerRegistration, ELR_VERSION, Endpoint, LeaderRecoveryState, METADATA_VERSION,
+    Partition, QuotaEntity, SupportedFeature, Topic, TopicsImage,
 };
 pub use persistent_map::PersistentMap;
 pub use record::{MetadataRecord, decode_record, encode_record, record_version};

@@ -15,6 +15,8 @@ use std::sync::Arc;
 use millstream_base::{BrokerEpoch, NodeId, PartitionIndex, ProducerId, Uuid};
 use millstream_wire::stored::{ConfigRecord, FeatureLevelRecord};
 
+pub(crate) use topics::change_partition;
+
 use crate::delta::ImageDelta;
 use crate::image::{ClusterImage, ConfigResource, ConfigResourceType};
 use crate::record::MetadataRecord;

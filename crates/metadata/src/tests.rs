@@ -57,6 +57,7 @@ pub(crate) fn broker(id: i32) -> RegisterBroker {
         rack: (id % 2 == 0).then(|| "even".to_owned()),
         log_dirs: vec![Uuid::from_random([byte; 16])],
         unfenced: true,
+        ..RegisterBroker::default()
     }
 }
 
@@ -179,7 +180,9 @@ fn records_of(
         }
         Step::Broker { id, change } => {
             let epoch = image.broker(NodeId(*id)).unwrap().epoch;
-            change_broker(image, NodeId(*id), epoch, *change).unwrap().records
+            change_broker(image, ElectionDefaults::default(), NodeId(*id), epoch, *change)
+                .unwrap()
+                .records
         }
         Step::Restart { id } => {
             let offset = Offset(i64::try_from(at).unwrap() + 100);

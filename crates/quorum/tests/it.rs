@@ -49,6 +49,7 @@ fn register(quorum: &Quorum, id: i32) {
         rack: None,
         log_dirs: vec![Uuid::from_random([2; 16])],
         unfenced: true,
+        ..RegisterBroker::default()
     };
     let decide = move |image: &ClusterImage, turn: &millstream_quorum::Turn| {
         register_broker(image, &broker, turn.next_offset)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use millstream_env::task::{self, JoinHandle};
 use millstream_metadata::ClusterImage;
-use millstream_metadata::decide::{assign_directories, fail_directories};
+use millstream_metadata::decide::{ElectionDefaults, assign_directories, fail_directories};
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -36,8 +36,9 @@ pub(super) fn checkpoint(broker: &Arc<Broker>) {
 /// Others lead what this broker cannot reach any more, and clients are told.
 fn tell_failed(broker: &Arc<Broker>) {
     let (me, online) = (broker.node_id(), broker.replicas().logs().online_ids());
+    let defaults = ElectionDefaults::of(&broker.config());
     let decide = move |image: &ClusterImage, _: &millstream_quorum::Turn| {
-        Ok(fail_directories(image, me, &online))
+        Ok(fail_directories(image, defaults, me, &online))
     };
     broker.quorum().submit(decide, |told| {
         if let Err(error) = told {

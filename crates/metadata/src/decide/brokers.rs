@@ -1,47 +1,16 @@
-//! BrokerRegistration (API key 62), BrokerHeartbeat (63) and UnregisterBroker (64): brokers come, are fenced and
-//! unfenced, and go.
+//! Changes of registered brokers: fenced, unfenced, on their way down, gone (BrokerHeartbeat, API key 63, and
+//! UnregisterBroker, 64).
 //!
-//! When a broker stops being active, the partitions that it leads get another leader from their ISR or none;
-//! when it becomes active, leaderless partitions that have it in their ISR are led again.
+//! Each is the broker's own record and what settles the partitions after it: see [`super::settle`].
 
-use millstream_base::{BrokerEpoch, ErrorCode, NodeId, Offset, Uuid};
-use millstream_wire::stored::{
-    BrokerEndpoint, BrokerFeature, BrokerRegistrationChangeRecord, RegisterBrokerRecord,
-    UnregisterBrokerRecord,
-};
+use millstream_base::{BrokerEpoch, ErrorCode, NodeId};
+use millstream_wire::stored::{BrokerRegistrationChangeRecord, UnregisterBrokerRecord};
 
-use super::directories::{is_in, leave_directories};
-use super::partitions::{elect_leaders_for, elect_leaders_where, leave_partitions};
+use super::rules::ElectionDefaults;
+use super::settle::{MAX_CHANGES_PER_BATCH, Presence, Settled, settle_with};
 use super::{Decision, Refusal};
-use crate::image::{ClusterImage, Endpoint, METADATA_VERSION, SupportedFeature};
+use crate::image::ClusterImage;
 use crate::record::MetadataRecord;
-use crate::snapshot::text;
-
-/// A broker asks to be registered.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RegisterBroker {
-    /// The broker.
-    pub id: NodeId,
-    /// Drawn anew by every process.
-    pub incarnation_id: Uuid,
-    /// Its listeners.
-    pub endpoints: Vec<Endpoint>,
-    /// What it can work with.
-    pub features: Vec<SupportedFeature>,
-    /// Its rack.
-    pub rack: Option<String>,
-    /// Its log directories.
-    pub log_dirs: Vec<Uuid>,
-    /// Unfence it at once: right where the broker is its own controller and has replayed the whole log.
-    pub unfenced: bool,
-}
-
-/// A broker is registered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Registered {
-    /// The epoch of this registration.
-    pub epoch: BrokerEpoch,
-}
 
 /// What changes about a registered broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,114 +23,61 @@ pub enum BrokerChange {
     ControlledShutdown,
 }
 
-/// Registers a broker, in place of an earlier registration. The epoch is the offset at which the record will
-/// stand, so it grows with every registration.
-pub fn register_broker(
-    image: &ClusterImage,
-    command: &RegisterBroker,
-    next_offset: Offset,
-) -> Result<Decision<Registered>, Refusal> {
-    check_features(image, command)?;
-    let epoch = BrokerEpoch(next_offset.get());
-    let endpoint = |e: &Endpoint| BrokerEndpoint {
-        name: text(&e.name),
-        host: text(&e.host),
-        port: e.port,
-        security_protocol: e.security_protocol,
-    };
-    let feature = |f: &SupportedFeature| BrokerFeature {
-        name: text(&f.name),
-        min_supported_version: f.min,
-        max_supported_version: f.max,
-    };
-    let record = RegisterBrokerRecord {
-        broker_id: command.id.get(),
-        incarnation_id: command.incarnation_id,
-        broker_epoch: epoch.get(),
-        end_points: command.endpoints.iter().map(endpoint).collect(),
-        features: command.features.iter().map(feature).collect(),
-        rack: command.rack.as_deref().map(text),
-        fenced: !command.unfenced,
-        log_dirs: command.log_dirs.clone(),
-        ..RegisterBrokerRecord::default()
-    };
-    let mut records = vec![MetadataRecord::RegisterBroker(record)];
-    if command.unfenced {
-        let (id, online) = (command.id, &command.log_dirs);
-        records.extend(elect_leaders_where(image, id, |p| is_in(p, id, online)));
-        if !online.is_empty() {
-            records.extend(leave_directories(image, id, online));
-        }
-    } else if image.is_active(command.id) {
-        records.extend(leave_partitions(image, command.id));
-    }
-    Ok(Decision { records, reply: Registered { epoch } })
-}
-
-/// A broker must be able to work at every finalized level. One that is its own controller need only read the
-/// metadata: it tells its clients of no feature that it lacks, so that a directory of Kafka can be taken over.
-fn check_features(image: &ClusterImage, command: &RegisterBroker) -> Result<(), Refusal> {
-    let matters = |name: &str| !command.unfenced || name == METADATA_VERSION;
-    for (name, level) in image.features.iter().filter(|(name, _)| matters(name)) {
-        let supported = command.features.iter().find(|f| f.name == *name);
-        if !supported.is_some_and(|f| f.min <= *level && *level <= f.max) {
-            let message = format!(
-                "broker {} cannot work with feature {name} at its finalized level {level}; run a release that can",
-                command.id
-            );
-            return Err(Refusal::new(ErrorCode::UnsupportedVersion, message));
-        }
-    }
-    Ok(())
-}
-
 /// Fences, unfences or begins the controlled shutdown of a broker. Nothing is written when it is in that state
 /// already.
 pub fn change_broker(
     image: &ClusterImage,
+    defaults: ElectionDefaults,
     id: NodeId,
     epoch: BrokerEpoch,
     change: BrokerChange,
-) -> Result<Decision<()>, Refusal> {
+) -> Result<Decision<Settled>, Refusal> {
     check_epoch(image, id, epoch)?;
-    let Some(broker) = image.broker(id) else { return Ok(Decision::reply(())) };
+    let Some(broker) = image.broker(id) else { return Ok(Decision::reply(Settled::default())) };
     let mut record = BrokerRegistrationChangeRecord {
         broker_id: id.get(),
         broker_epoch: epoch.get(),
         ..BrokerRegistrationChangeRecord::default()
     };
-    let moves = match change {
-        BrokerChange::Fence if broker.fenced => return Ok(Decision::reply(())),
-        BrokerChange::Unfence if !broker.fenced => return Ok(Decision::reply(())),
-        BrokerChange::ControlledShutdown if broker.in_controlled_shutdown => {
-            return Ok(Decision::reply(()));
-        }
+    let (is_so_already, is_active) = match change {
         BrokerChange::Fence => {
             record.fenced = 1;
-            leave_partitions(image, id)
+            (broker.fenced, false)
         }
         BrokerChange::Unfence => {
             record.fenced = -1;
-            let active = !broker.in_controlled_shutdown;
-            if active { elect_leaders_for(image, id) } else { Vec::new() }
+            (!broker.fenced, !broker.in_controlled_shutdown)
         }
         BrokerChange::ControlledShutdown => {
             record.in_controlled_shutdown = 1;
-            leave_partitions(image, id)
+            (broker.in_controlled_shutdown, false)
         }
     };
-    let mut records = vec![MetadataRecord::BrokerRegistrationChange(record)];
-    records.extend(moves);
-    Ok(Decision { records, reply: () })
+    if is_so_already {
+        return Ok(Decision::reply(Settled::default()));
+    }
+    let presence = Presence::of(image).with(id, is_active);
+    let moves = settle_with(image, defaults, &presence, MAX_CHANGES_PER_BATCH - 1);
+    Ok(after(MetadataRecord::BrokerRegistrationChange(record), moves))
 }
 
-/// Takes a broker out of the cluster. Its replicas stay assigned to it.
-pub fn unregister_broker(image: &ClusterImage, id: NodeId) -> Result<Decision<()>, Refusal> {
+/// Takes a broker out of the cluster. Its replicas stay assigned to it, but what it had does not count any more.
+pub fn unregister_broker(
+    image: &ClusterImage,
+    defaults: ElectionDefaults,
+    id: NodeId,
+) -> Result<Decision<Settled>, Refusal> {
     let broker = image.broker(id).ok_or_else(|| not_registered(id))?;
     let record = UnregisterBrokerRecord { broker_id: id.get(), broker_epoch: broker.epoch.get() };
-    let mut records = leave_partitions(image, id);
-    records.push(MetadataRecord::UnregisterBroker(record));
-    Ok(Decision { records, reply: () })
+    let presence = Presence::of(image).with(id, false).with_lost(id);
+    let moves = settle_with(image, defaults, &presence, MAX_CHANGES_PER_BATCH - 1);
+    Ok(after(MetadataRecord::UnregisterBroker(record), moves))
+}
+
+/// A broker's own record, then what follows from it.
+pub(super) fn after(first: MetadataRecord, mut moves: Decision<Settled>) -> Decision<Settled> {
+    moves.records.insert(0, first);
+    moves
 }
 
 /// Whether the broker is registered at that very epoch.
@@ -174,10 +90,14 @@ pub(super) fn check_epoch(
     if broker.epoch == epoch {
         return Ok(());
     }
-    let message = format!("broker {id} is registered at epoch {}, not {epoch}", broker.epoch);
+    let message = format!(
+        "broker {id} is registered at epoch {}, not {epoch}: another process has its id, or it must register anew",
+        broker.epoch
+    );
     Err(Refusal::new(ErrorCode::StaleBrokerEpoch, message))
 }
 
-fn not_registered(id: NodeId) -> Refusal {
-    Refusal::new(ErrorCode::BrokerIdNotRegistered, format!("broker {id} is not registered"))
+pub(super) fn not_registered(id: NodeId) -> Refusal {
+    let message = format!("broker {id} is not registered; DescribeCluster lists those that are");
+    Refusal::new(ErrorCode::BrokerIdNotRegistered, message)
 }

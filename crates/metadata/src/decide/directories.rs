@@ -7,8 +7,10 @@ use millstream_base::{NodeId, PartitionIndex, Uuid};
 use millstream_wire::stored::{BrokerRegistrationChangeRecord, PartitionChangeRecord};
 
 use super::Decision;
-use super::partitions::{PartitionUpdate, all};
-use crate::image::{ClusterImage, Partition};
+use super::brokers::after;
+use super::rules::ElectionDefaults;
+use super::settle::{MAX_CHANGES_PER_BATCH, Presence, Settled, all, settle_with};
+use crate::image::{ClusterImage, Partition, Topic};
 use crate::record::MetadataRecord;
 
 /// Kafka's id for a directory that was lost; named where a broker has no directory left, since an empty list says
@@ -31,13 +33,6 @@ impl ClusterImage {
             || registration.log_dirs.is_empty()
             || registration.log_dirs.contains(&id)
     }
-}
-
-/// Whether the replica on `broker` lies in one of the directories `online`, as far as is known.
-pub(super) fn is_in(partition: &Partition, broker: NodeId, online: &[Uuid]) -> bool {
-    let directory = partition.directory_of(broker);
-    online.is_empty()
-        || directory.is_none_or(|id| is_reserved_directory(id) || online.contains(&id))
 }
 
 /// Notes where replicas of `broker` lie: topic, partition, directory. What is not its own, or is noted so already, is
@@ -66,52 +61,35 @@ pub fn assign_directories(
 
 /// Of the directories of `broker` only those in `online` are in service from now on: what it leads in others is led
 /// by another replica in sync, or by nobody.
-pub fn fail_directories(image: &ClusterImage, broker: NodeId, online: &[Uuid]) -> Decision<()> {
-    let Some(registration) = image.broker(broker) else { return Decision::reply(()) };
-    let mut records = Vec::new();
-    let online = if online.is_empty() { &[LOST] } else { online };
-    if registration.log_dirs != online {
-        records.push(MetadataRecord::BrokerRegistrationChange(BrokerRegistrationChangeRecord {
-            broker_id: broker.get(),
-            broker_epoch: registration.epoch.get(),
-            log_dirs: online.to_vec(),
-            ..BrokerRegistrationChangeRecord::default()
-        }));
-    }
-    records.extend(leave_directories(image, broker, online));
-    Decision { records, reply: () }
-}
-
-/// Takes `broker` out of the lead, and of the ISR where others remain, wherever its replica lies in none of `online`.
-pub fn leave_directories(
+pub fn fail_directories(
     image: &ClusterImage,
+    defaults: ElectionDefaults,
     broker: NodeId,
     online: &[Uuid],
-) -> Vec<MetadataRecord> {
-    let gone = |p: &Partition| p.has_replica(broker) && !is_in(p, broker, online);
-    let leave = |(id, index, partition): (_, _, &Partition)| {
-        let mut update = PartitionUpdate::new(id, index, partition);
-        update.leave_isr(broker);
-        if partition.leader == Some(broker) {
-            let may_lead = |other: NodeId| {
-                other != broker
-                    && image.is_active(other)
-                    && image.is_directory_online(other, partition)
-            };
-            update.elect(may_lead);
-        }
-        update.record()
-    };
-    all(image).filter(|(_, _, p)| gone(p)).filter_map(leave).collect()
+) -> Decision<Settled> {
+    let nothing = Decision::reply(Settled::default());
+    let Some(registration) = image.broker(broker) else { return nothing };
+    let online = if online.is_empty() { &[LOST] } else { online };
+    if registration.log_dirs == online {
+        return nothing;
+    }
+    let record = MetadataRecord::BrokerRegistrationChange(BrokerRegistrationChangeRecord {
+        broker_id: broker.get(),
+        broker_epoch: registration.epoch.get(),
+        log_dirs: online.to_vec(),
+        ..BrokerRegistrationChangeRecord::default()
+    });
+    let presence = Presence::of(image).with_directories(broker, online);
+    after(record, settle_with(image, defaults, &presence, MAX_CHANGES_PER_BATCH - 1))
 }
 
 /// Lets the epoch of everything that `broker` leads grow. Its log may have lost the records of the old epoch that
 /// were not on disk, and an offset and epoch must never name two records.
 pub fn lead_anew(image: &ClusterImage, broker: NodeId) -> Vec<MetadataRecord> {
-    let again = |(topic_id, index, _): (Uuid, PartitionIndex, &Partition)| {
+    let again = |(topic, index, _): (&Topic, PartitionIndex, &Partition)| {
         MetadataRecord::PartitionChange(PartitionChangeRecord {
             partition_id: index.get(),
-            topic_id,
+            topic_id: topic.id,
             leader: broker.get(),
             ..PartitionChangeRecord::default()
         })

@@ -5,14 +5,22 @@
 //! offset) comes in with the command, so that the same input always gives the same records.
 
 mod alter_configs;
+mod alter_partition;
 mod brokers;
+mod change;
+mod controllers;
 mod create_partitions;
 mod create_topics;
 mod delete_topics;
 mod directories;
+mod elect_leaders;
 mod features;
-mod partitions;
+mod heartbeat;
 mod producer_ids;
+mod reassign;
+mod register;
+mod rules;
+mod settle;
 #[cfg(test)]
 mod tests;
 
@@ -21,18 +29,21 @@ use std::collections::BTreeMap;
 use millstream_base::{ErrorCode, NodeId, Uuid};
 
 pub use alter_configs::{AlterConfigs, Alteration, ConfigEdit};
-pub use brokers::{
-    BrokerChange, RegisterBroker, Registered, change_broker, register_broker, unregister_broker,
-};
+pub use alter_partition::{AlterPartition, AlteredPartition, AlteredState};
+pub use brokers::{BrokerChange, change_broker, unregister_broker};
+pub use controllers::{RegisterController, register_controller, unregister_controller};
 pub use create_partitions::{CreatePartitions, MorePartitions};
 pub use create_topics::{CreateTopics, CreatedTopic, NewTopic};
 pub use delete_topics::{DeleteTopics, DeletedTopic, TopicRef};
-pub use directories::{
-    assign_directories, fail_directories, is_reserved_directory, lead_anew, leave_directories,
-};
+pub use directories::{assign_directories, fail_directories, is_reserved_directory, lead_anew};
+pub use elect_leaders::{ElectLeaders, ElectionKind, balance_leaders};
 pub use features::{FeatureUpdate, UpdateFeatures, UpgradeType, bootstrap_features};
-pub use partitions::{PartitionUpdate, elect_leaders_for};
+pub use heartbeat::{Heartbeat, HeartbeatReply};
 pub use producer_ids::{PRODUCER_ID_BLOCK_LEN, ProducerIdBlock, allocate_producer_ids};
+pub use reassign::{AlterReassignments, Ongoing, Reassignment, list_reassignments};
+pub use register::{RegisterBroker, Registered, register_broker};
+pub use rules::ElectionDefaults;
+pub use settle::{MAX_CHANGES_PER_BATCH, Settled, leads_any, settle};
 
 use crate::image::{ClusterImage, Partition};
 use crate::placement::Candidate;

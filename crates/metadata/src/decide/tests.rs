@@ -8,6 +8,9 @@ use crate::image::{ConfigResource, ConfigResourceType, SupportedFeature};
 use crate::tests::{broker, cluster, config, replay};
 use crate::{METADATA_VERSION, MetadataRecord};
 
+const DEFAULTS: ElectionDefaults =
+    ElectionDefaults { min_insync_replicas: 1, unclean_leader_election: false };
+
 fn topic(name: &str, partitions: i32, factor: i16) -> NewTopic {
     let mut id = [1; 16];
     for (at, byte) in id.iter_mut().zip(name.bytes()) {
@@ -257,7 +260,7 @@ fn brokers_come_and_go() {
     };
     let change = |image: &ClusterImage, id, change| {
         let epoch = image.broker(NodeId(id)).unwrap().epoch;
-        let decision = change_broker(image, NodeId(id), epoch, change).unwrap();
+        let decision = change_broker(image, DEFAULTS, NodeId(id), epoch, change).unwrap();
         replay(image, &decision.records).0
     };
     assert_eq!(state(&image), (Some(0), vec![0, 1], 0, 0));
@@ -269,13 +272,13 @@ fn brokers_come_and_go() {
     assert_eq!(state(&back), (None, vec![1], 2, 2), "broker 0 may have missed records");
     let whole = change(&back, 1, BrokerChange::Unfence);
     assert_eq!(state(&whole), (Some(1), vec![1], 3, 3));
-    let stale = change_broker(&image, NodeId(0), BrokerEpoch(99), BrokerChange::Fence);
+    let stale = change_broker(&image, DEFAULTS, NodeId(0), BrokerEpoch(99), BrokerChange::Fence);
     assert_eq!(stale.unwrap_err().code, ErrorCode::StaleBrokerEpoch);
-    let unknown = change_broker(&image, NodeId(9), BrokerEpoch(0), BrokerChange::Fence);
+    let unknown = change_broker(&image, DEFAULTS, NodeId(9), BrokerEpoch(0), BrokerChange::Fence);
     assert_eq!(unknown.unwrap_err().code, ErrorCode::BrokerIdNotRegistered);
     let again = register_broker(&image, &broker(0), Offset(50)).unwrap();
     assert_eq!((again.reply.epoch, again.records.len()), (BrokerEpoch(50), 1));
-    let gone = replay(&image, &unregister_broker(&image, NodeId(0)).unwrap().records).0;
+    let gone = replay(&image, &unregister_broker(&image, DEFAULTS, NodeId(0)).unwrap().records).0;
     assert_eq!((gone.brokers.len(), state(&gone).0), (2, Some(1)));
 }
 
@@ -326,6 +329,7 @@ fn a_failed_directory_takes_the_lead_away_until_it_is_back() {
             rack: None,
             log_dirs: dirs.to_vec(),
             unfenced: true,
+            ..RegisterBroker::default()
         };
         replay(image, &register_broker(image, &command, Offset(99)).unwrap().records).0
     };
@@ -344,15 +348,15 @@ fn a_failed_directory_takes_the_lead_away_until_it_is_back() {
         (partition.leader.map(NodeId::get), partition.leader_epoch.get(), online)
     };
     assert_eq!((state(&image, 0), state(&image, 1)), ((Some(0), 0, true), (Some(0), 0, true)));
-    let failed = replay(&image, &fail_directories(&image, NodeId(0), &[a]).records).0;
+    let failed = replay(&image, &fail_directories(&image, DEFAULTS, NodeId(0), &[a]).records).0;
     assert_eq!((state(&failed, 0), state(&failed, 1)), ((Some(0), 0, true), (None, 1, false)));
-    assert!(fail_directories(&failed, NodeId(0), &[a]).records.is_empty());
+    assert!(fail_directories(&failed, DEFAULTS, NodeId(0), &[a]).records.is_empty());
     let still = register(&failed, &[a]);
     assert_eq!((state(&still, 0), state(&still, 1)), ((Some(0), 0, true), (None, 1, false)));
     let back = register(&failed, &[a, b]);
     assert_eq!((state(&back, 0), state(&back, 1)), ((Some(0), 0, true), (Some(0), 2, true)));
     let anew = replay(&back, &lead_anew(&back, NodeId(0))).0;
     assert_eq!((state(&anew, 0), state(&anew, 1)), ((Some(0), 1, true), (Some(0), 3, true)));
-    let none = replay(&anew, &fail_directories(&anew, NodeId(0), &[]).records).0;
+    let none = replay(&anew, &fail_directories(&anew, DEFAULTS, NodeId(0), &[]).records).0;
     assert_eq!((state(&none, 0), state(&none, 1)), ((None, 2, false), (None, 4, false)));
 }

@@ -25,6 +25,9 @@ use crate::persistent_map::PersistentMap;
 /// The feature whose level says which metadata records may be written.
 pub const METADATA_VERSION: &str = "metadata.version";
 
+/// The feature under which eligible leader replicas are kept (KIP-966).
+pub const ELR_VERSION: &str = "eligible.leader.replicas.version";
+
 /// To whom a client quota applies: pairs of a type (`user`, `client-id`, `ip`) and a name; no name means the
 /// default of that type. Sorted by type.
 pub type QuotaEntity = Vec<(Arc<str>, Option<Arc<str>>)>;

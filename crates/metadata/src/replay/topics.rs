@@ -72,6 +72,16 @@ pub(super) fn partition_change(
         .topics
         .partition_mut(r.topic_id, index)
         .ok_or(ReplayError::UnknownPartition(r.topic_id, index))?;
+    change_partition(partition, r)?;
+    delta.partitions.insert((r.topic_id, index));
+    Ok(())
+}
+
+/// What a record changes about its partition. On an error the partition is as before.
+pub(crate) fn change_partition(
+    partition: &mut Partition,
+    r: &PartitionChangeRecord,
+) -> Result<(), ReplayError> {
     if r.leader_recovery_state != NO_RECOVERY_CHANGE {
         partition.leader_recovery_state =
             recovery("PartitionChangeRecord", r.leader_recovery_state)?;
@@ -102,7 +112,6 @@ pub(super) fn partition_change(
         partition.leader_epoch = LeaderEpoch(partition.leader_epoch.get().saturating_add(1));
     }
     partition.partition_epoch = partition.partition_epoch.saturating_add(1);
-    delta.partitions.insert((r.topic_id, index));
     Ok(())
 }
 

@@ -1,0 +1,155 @@
+//! Who of the registered brokers is heard from: the active controller's memory of heartbeats.
+//!
+//! Key type: [`BrokerHeartbeats`]. It lives on the active controller alone and is lost with it: the next one gives every
+//! broker a fresh session. Time comes in with every call, from a clock that never goes back. It decides nothing about
+//! metadata; [`crate::decide`] does, from what it says.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use millstream_base::{BrokerEpoch, NodeId, Offset};
+
+use crate::image::ClusterImage;
+
+/// The sessions of all registered brokers.
+#[derive(Debug, Clone)]
+pub struct BrokerHeartbeats {
+    session_timeout: Duration,
+    /// How long after its start this controller takes a broker that it has not heard yet for alive.
+    grace: Duration,
+    sessions: BTreeMap<NodeId, Session>,
+}
+
+/// One broker's session.
+#[derive(Debug, Clone, Copy)]
+struct Session {
+    epoch: BrokerEpoch,
+    /// The last sign of life; the start of the session where there was none.
+    last_contact: Duration,
+    /// Whether there was a sign of life at all.
+    heard: bool,
+    /// The connection over which its heartbeats came is closed.
+    hung_up: bool,
+    /// The last offset of the metadata log that it has applied.
+    applied: Offset,
+    /// What every broker must have applied before this one may stop.
+    stops_after: Option<Offset>,
+}
+
+impl Session {
+    const fn new(epoch: BrokerEpoch, now: Duration, heard: bool) -> Self {
+        Self {
+            epoch,
+            last_contact: now,
+            heard,
+            hung_up: false,
+            applied: Offset(-1),
+            stops_after: None,
+        }
+    }
+}
+
+impl BrokerHeartbeats {
+    /// Knows nobody. `session_timeout` is `broker.session.timeout.ms`, `heartbeat_interval`
+    /// `broker.heartbeat.interval.ms`.
+    pub const fn new(session_timeout: Duration, heartbeat_interval: Duration) -> Self {
+        Self { session_timeout, grace: heartbeat_interval, sessions: BTreeMap::new() }
+    }
+
+    /// A controller begins: every registered broker gets a fresh session.
+    pub fn begin(&mut self, image: &ClusterImage, now: Duration) {
+        let session = |b: &std::sync::Arc<crate::BrokerRegistration>| {
+            let mut session = Session::new(b.epoch, now, false);
+            // Who was stopping when the last controller ended waits for nothing that this one knows of.
+            session.stops_after = b.in_controlled_shutdown.then_some(Offset(-1));
+            (b.id, session)
+        };
+        self.sessions = image.brokers.values().map(session).collect();
+    }
+
+    /// A controller ends: what it knew does not count any more.
+    pub fn end(&mut self) {
+        self.sessions.clear();
+    }
+
+    /// A broker was registered: its session begins.
+    pub fn registered(&mut self, id: NodeId, epoch: BrokerEpoch, now: Duration) {
+        match self.sessions.get_mut(&id).filter(|session| session.epoch == epoch) {
+            Some(session) => (session.last_contact, session.heard) = (now, true),
+            None => drop(self.sessions.insert(id, Session::new(epoch, now, true))),
+        }
+    }
+
+    /// A heartbeat came.
+    pub fn heard(&mut self, id: NodeId, epoch: BrokerEpoch, applied: Offset, now: Duration) {
+        let session = self.sessions.entry(id).or_insert_with(|| Session::new(epoch, now, true));
+        if session.epoch != epoch {
+            *session = Session::new(epoch, now, true);
+        }
+        (session.last_contact, session.heard, session.hung_up) = (now, true, false);
+        session.applied = session.applied.max(applied);
+    }
+
+    /// A broker is known by other means to have got the metadata log up to and with that offset.
+    pub fn replicated(&mut self, id: NodeId, last: Offset) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.applied = session.applied.max(last);
+        }
+    }
+
+    /// The connection over which the broker's heartbeats came is closed: another process may have its id at once.
+    pub fn hung_up(&mut self, id: NodeId) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.hung_up = true;
+        }
+    }
+
+    /// The broker is known to be gone, or was unregistered.
+    pub fn forget(&mut self, id: NodeId) {
+        self.sessions.remove(&id);
+    }
+
+    /// The broker begins to stop; everyone else must have applied the log up to and with `last` before it may end.
+    pub fn stops_after(&mut self, id: NodeId, last: Offset) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.stops_after = Some(last);
+        }
+    }
+
+    /// Whether the process registered under that epoch is taken for alive when another one asks for its id.
+    pub fn is_alive(&self, id: NodeId, epoch: BrokerEpoch, now: Duration) -> bool {
+        self.sessions.get(&id).is_some_and(|session| {
+            let within = if session.heard { self.session_timeout } else { self.grace };
+            let silent_for = now.saturating_sub(session.last_contact);
+            session.epoch == epoch && !session.hung_up && silent_for < within
+        })
+    }
+
+    /// The unfenced brokers whose session is over.
+    pub fn stale(&self, image: &ClusterImage, now: Duration) -> Vec<(NodeId, BrokerEpoch)> {
+        let unfenced = image.brokers.values().filter(|broker| !broker.fenced);
+        let is_stale = |broker: &&std::sync::Arc<crate::BrokerRegistration>| {
+            let session = self.sessions.get(&broker.id).filter(|s| s.epoch == broker.epoch);
+            session.is_none_or(|s| now.saturating_sub(s.last_contact) >= self.session_timeout)
+        };
+        unfenced.filter(is_stale).map(|broker| (broker.id, broker.epoch)).collect()
+    }
+
+    /// When the next session of an unfenced broker ends if nothing is heard: when to look again.
+    pub fn next_stale(&self, image: &ClusterImage) -> Option<Duration> {
+        let unfenced = image.brokers.values().filter(|broker| !broker.fenced);
+        let ends = unfenced.filter_map(|broker| self.sessions.get(&broker.id));
+        ends.map(|session| session.last_contact.saturating_add(self.session_timeout)).min()
+    }
+
+    /// Whether a broker that stops may end now, as far as the others are concerned: those that are active know who
+    /// leads in its place.
+    pub fn may_end(&self, image: &ClusterImage, id: NodeId) -> bool {
+        let Some(last) = self.sessions.get(&id).and_then(|session| session.stops_after) else {
+            return false;
+        };
+        let others = image.brokers.values().filter(|broker| broker.is_active() && broker.id != id);
+        let applied = others.map(|b| self.sessions.get(&b.id).map_or(Offset(-1), |s| s.applied));
+        applied.min().is_none_or(|lowest| lowest >= last)
+    }
+}
