@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use millstream_base::{ErrorCode, LeaderEpoch, NodeId, Uuid};
+use millstream_base::{ErrorCode, LeaderEpoch, NodeId, TopicPartition, Uuid};
 use millstream_wire::messages::metadata::{
     MetadataResponse, MetadataResponsePartition, MetadataResponseTopic,
 };
@@ -62,6 +62,32 @@ pub struct TopicInfo {
     pub is_internal: bool,
     /// Its partitions, by number.
     pub partitions: Vec<PartitionInfo>,
+}
+
+/// What a broker says about a leader in the answer to another question (KIP-951).
+#[derive(Clone, Debug)]
+pub(crate) struct NewLeader {
+    pub(crate) partition: TopicPartition,
+    pub(crate) leader: NodeId,
+    pub(crate) epoch: LeaderEpoch,
+    /// Where it is dialled, if the answer says so.
+    pub(crate) broker: Option<Broker>,
+}
+
+impl NewLeader {
+    /// From the fields of an answer; `None` when it names no leader.
+    pub(crate) fn of(
+        partition: &TopicPartition,
+        (leader_id, epoch): (i32, i32),
+        endpoints: impl IntoIterator<Item = Broker>,
+    ) -> Option<Self> {
+        if leader_id < 0 || epoch < 0 {
+            return None;
+        }
+        let broker = endpoints.into_iter().find(|broker| broker.id.0 == leader_id);
+        let (partition, leader) = (partition.clone(), NodeId(leader_id));
+        Some(Self { partition, leader, epoch: LeaderEpoch(epoch), broker })
+    }
 }
 
 /// Everything known at one instant.
@@ -137,6 +163,30 @@ impl ClusterMetadata {
             next.put_topic(self, topic);
         }
         next
+    }
+
+    /// This snapshot with `leaders`, if any of them is of a newer epoch than what is known, and can be dialled.
+    pub(super) fn with_leaders(&self, leaders: &[NewLeader]) -> Option<Self> {
+        let is_news = |new: &&NewLeader| {
+            let known = self.partition(&new.partition.topic, new.partition.partition.0);
+            let can_dial = new.broker.is_some() || self.brokers.contains_key(&new.leader);
+            can_dial && known.is_some_and(|info| info.leader_epoch < new.epoch)
+        };
+        let mut news = leaders.iter().filter(is_news).peekable();
+        news.peek()?;
+        let mut next = self.clone();
+        for new in news {
+            let index = usize::try_from(new.partition.partition.0).unwrap_or(usize::MAX);
+            let Some(topic) = next.topics.get_mut(&new.partition.topic) else { continue };
+            if let Some(info) = Arc::make_mut(topic).partitions.get_mut(index) {
+                info.leader = Some(new.leader);
+                info.leader_epoch = new.epoch;
+            }
+            if let Some(broker) = &new.broker {
+                next.brokers.insert(broker.id, broker.clone());
+            }
+        }
+        Some(next)
     }
 
     fn put_topic(&mut self, before: &Self, topic: &MetadataResponseTopic) {
@@ -229,6 +279,20 @@ mod tests {
         let recreated = first.updated(&answer(vec![again]), false);
         assert_eq!(recreated.partition("t", 0).unwrap().leader, Some(NodeId(3)));
         assert_eq!(recreated.name_of(Uuid([9; 16])), None);
+    }
+
+    #[test]
+    fn a_leader_told_on_the_side_counts_when_it_is_newer_and_can_be_dialled() {
+        let first = ClusterMetadata::default().updated(&answer(vec![topic("t", &[(1, 5)])]), false);
+        let at = TopicPartition::new("t", 0);
+        let told = |leader, epoch, broker| NewLeader::of(&at, (leader, epoch), broker).unwrap();
+        let two = Broker { id: NodeId(2), host: "h".to_owned(), port: 1, rack: None };
+        assert!(first.with_leaders(&[told(2, 5, Some(two.clone()))]).is_none(), "not newer");
+        assert!(first.with_leaders(&[told(2, 6, None)]).is_none(), "nobody knows where it is");
+        let after = first.with_leaders(&[told(2, 6, Some(two.clone()))]).unwrap();
+        assert_eq!(after.partition("t", 0).unwrap().leader, Some(NodeId(2)));
+        assert_eq!(after.broker(NodeId(2)), Some(&two));
+        assert!(NewLeader::of(&at, (-1, 7), None).is_none());
     }
 
     #[test]

@@ -1,36 +1,36 @@
 //! A cluster as a client sees it: connections to its brokers, and who leads what.
 //!
 //! Key type: [`Cluster`]; clones share everything. Calls go to any broker, to the controller, to a node or to
-//! a group's coordinator. This module sends each call once; who may repeat a call does so with a
-//! [`Retry`](retry::Retry).
+//! a group's coordinator. Each call is sent once; who may repeat a call does so with a [`Retry`](retry::Retry).
+//! Only the question for metadata goes to a second broker when the first is slow.
 
+mod calls;
+mod coordinators;
 mod metadata;
 mod pool;
 mod retry;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use millstream_base::{ErrorCode, NodeId, TimestampMs};
 use millstream_env::clock::{Clock, SystemClock};
 use millstream_env::random::{OsRandom, Random};
 use millstream_env::task::Instant;
-use millstream_wire::messages::find_coordinator::{
-    FindCoordinatorRequest, FindCoordinatorResponse,
-};
 use millstream_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic};
-use millstream_wire::{Request, Str};
 use parking_lot::Mutex;
 
+pub(crate) use calls::AskedAs;
+pub(crate) use metadata::NewLeader;
 pub use metadata::{Broker, ClusterMetadata, PartitionInfo, TopicInfo};
 pub(crate) use pool::Lane;
 use pool::Pool;
 pub(crate) use retry::Retry;
 
 use crate::backoff::Backoff;
-use crate::{ClientConfig, ClientError, Connection, ConnectionError};
+use crate::{ClientConfig, ClientError};
 
 /// Connections to a cluster and what is known of it.
 #[derive(Clone, Debug)]
@@ -46,6 +46,8 @@ struct Inner {
     random: Arc<dyn Random>,
     known: Mutex<Known>,
     next_lane: AtomicU64,
+    /// A node could not be reached since the last answer about the metadata.
+    suspicious: AtomicBool,
     /// One refresh at a time: whoever comes meanwhile shares its outcome.
     refreshing: tokio::sync::Mutex<()>,
 }
@@ -58,9 +60,6 @@ struct Known {
     wanted: BTreeSet<Arc<str>>,
     coordinators: HashMap<String, NodeId>,
 }
-
-/// The wildcard of `within`: no other bound than the configuration's.
-const USUAL: Option<Duration> = None;
 
 impl Cluster {
     /// Finds the cluster through the bootstrap servers of `config`.
@@ -86,6 +85,7 @@ impl Cluster {
             random,
             known: Mutex::new(known),
             next_lane: AtomicU64::new(0),
+            suspicious: AtomicBool::new(false),
             refreshing: tokio::sync::Mutex::new(()),
         };
         let cluster = Self { inner: Arc::new(inner) };
@@ -169,8 +169,12 @@ impl Cluster {
             allow_auto_topic_creation: create || version < 4,
             ..MetadataRequest::default()
         };
-        let response = self.call_any(build).await?;
-        ClientError::check(response.error_code, || "metadata".to_owned())?;
+        let response = self.call_quickest(build).await?;
+        if let Err(error) = ClientError::check(response.error_code, || "metadata".to_owned()) {
+            self.start_anew_if_told(&error);
+            return Err(error);
+        }
+        self.inner.suspicious.store(false, Ordering::Relaxed);
         let mut known = self.inner.known.lock();
         let updated = known.metadata.updated(&response, topics.is_none());
         known.metadata = Arc::new(updated);
@@ -244,6 +248,27 @@ impl Cluster {
         self.inner.known.lock().wanted.remove(topic);
     }
 
+    /// Takes over what a broker said about leaders within another answer (KIP-951). `true` when that was news.
+    pub(crate) fn learn_leaders(&self, leaders: &[NewLeader]) -> bool {
+        if leaders.is_empty() {
+            return false;
+        }
+        let mut known = self.inner.known.lock();
+        let Some(updated) = known.metadata.with_leaders(leaders) else { return false };
+        known.metadata = Arc::new(updated);
+        true
+    }
+
+    /// Forgets the brokers, so that the bootstrap servers are asked, when a broker says that this is due (KIP-1102).
+    fn start_anew_if_told(&self, error: &ClientError) {
+        if error.code() != Some(ErrorCode::RebootstrapRequired) {
+            return;
+        }
+        tracing::info!("told to look for the cluster anew at the bootstrap servers");
+        self.inner.known.lock().metadata = Arc::default();
+        self.inner.pool.clear();
+    }
+
     /// The leader of a partition as far as known.
     pub fn leader(&self, topic: &str, partition: i32) -> Option<NodeId> {
         self.metadata().partition(topic, partition)?.leader
@@ -262,163 +287,5 @@ impl Cluster {
     /// Closes the connections; calls that follow make new ones.
     pub fn close(&self) {
         self.inner.pool.clear();
-    }
-
-    // ---- calls ----
-
-    /// Sends a request to whichever broker answers.
-    pub async fn call_any<R: Request>(
-        &self,
-        build: impl Fn(i16) -> R,
-    ) -> Result<R::Response, ClientError> {
-        let connection = self.any().await?;
-        Self::call_over(&connection, None, USUAL, build).await
-    }
-
-    /// Sends a request to the controller, or the broker that stands for it.
-    pub async fn call_controller<R: Request>(
-        &self,
-        build: impl Fn(i16) -> R,
-    ) -> Result<R::Response, ClientError> {
-        match self.metadata().controller {
-            Some(node) => self.call_node(node, build).await,
-            None => self.call_any(build).await,
-        }
-    }
-
-    /// Sends a request to a node.
-    pub async fn call_node<R: Request>(
-        &self,
-        node: NodeId,
-        build: impl Fn(i16) -> R,
-    ) -> Result<R::Response, ClientError> {
-        let connection = self.connection(node, Lane::General).await?;
-        Self::call_over(&connection, None, USUAL, build).await
-    }
-
-    /// Sends a request over `connection` in the highest common version, at most `max`.
-    pub(crate) async fn call_over<R: Request>(
-        connection: &Connection,
-        max: Option<i16>,
-        within: Option<Duration>,
-        build: impl Fn(i16) -> R,
-    ) -> Result<R::Response, ClientError> {
-        let version = connection.version_of::<R>(max)?;
-        Ok(connection.call(&build(version), version, within).await?)
-    }
-
-    /// The connection to a node.
-    pub(crate) async fn connection(
-        &self,
-        node: NodeId,
-        lane: Lane,
-    ) -> Result<Connection, ClientError> {
-        let metadata = self.metadata();
-        let Some(broker) = metadata.broker(node) else {
-            let what = format!("broker {node}");
-            return Err(ClientError::Broker {
-                code: ErrorCode::ReplicaNotAvailable,
-                what,
-                message: Some("not in the cluster's metadata".to_owned()),
-            });
-        };
-        Ok(self.inner.pool.get(&broker.address(), lane, &self.inner.config).await?)
-    }
-
-    /// A connection to some broker: an open one, else the first that answers.
-    async fn any(&self) -> Result<Connection, ClientError> {
-        if let Some(open) = self.inner.pool.any_open() {
-            return Ok(open);
-        }
-        let config = &self.inner.config;
-        let mut candidates: Vec<String> = self.metadata().brokers().map(Broker::address).collect();
-        for server in &config.bootstrap_servers {
-            if !candidates.contains(server) {
-                candidates.push(server.clone());
-            }
-        }
-        let mut last: Option<ConnectionError> = None;
-        for candidate in &candidates {
-            match self.inner.pool.get(candidate, Lane::General, config).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => last = Some(error),
-            }
-        }
-        let servers = candidates.join(", ");
-        Err(last.map_or(ClientError::NoServers, |source| {
-            // With one address, that connection's own error says it all.
-            if candidates.len() == 1 {
-                return ClientError::Connection(source);
-            }
-            ClientError::NoBroker { servers, source }
-        }))
-    }
-
-    // ---- coordinators ----
-
-    /// The broker that coordinates `group`, as far as known.
-    pub(crate) async fn coordinator(&self, group: &str) -> Result<NodeId, ClientError> {
-        if let Some(&node) = self.inner.known.lock().coordinators.get(group) {
-            return Ok(node);
-        }
-        let build = |version: i16| {
-            let mut request = FindCoordinatorRequest::default();
-            if version >= 4 {
-                request.coordinator_keys = vec![group.into()];
-            } else {
-                request.key = group.into();
-            }
-            request
-        };
-        let found = Coordinator::of(self.call_any(build).await?, group)?;
-        if self.metadata().broker(found.node).is_none() {
-            self.refresh().await?;
-        }
-        self.inner.known.lock().coordinators.insert(group.to_owned(), found.node);
-        Ok(found.node)
-    }
-
-    /// Sends a request about `group` to its coordinator. The caller tells
-    /// [`Cluster::note_coordinator_error`] of errors within the answer.
-    pub(crate) async fn call_coordinator<R: Request>(
-        &self,
-        group: &str,
-        lane: Lane,
-        within: Option<Duration>,
-        build: impl Fn(i16) -> R,
-    ) -> Result<R::Response, ClientError> {
-        let node = self.coordinator(group).await?;
-        let called = match self.connection(node, lane).await {
-            Ok(connection) => Self::call_over(&connection, None, within, build).await,
-            Err(error) => Err(error),
-        };
-        called.inspect_err(|error| self.note_coordinator_error(group, error))
-    }
-
-    /// Forgets who coordinates `group` if `error` says that this changed.
-    pub(crate) fn note_coordinator_error(&self, group: &str, error: &ClientError) {
-        let moved = matches!(
-            error.code(),
-            Some(ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable)
-        ) || matches!(error, ClientError::Connection(_));
-        if moved {
-            self.inner.known.lock().coordinators.remove(group);
-        }
-    }
-}
-
-struct Coordinator {
-    node: NodeId,
-}
-
-impl Coordinator {
-    fn of(response: FindCoordinatorResponse, group: &str) -> Result<Self, ClientError> {
-        let what = || format!("coordinator of group `{group}`");
-        let (code, message, node) = match response.coordinators.into_iter().next() {
-            Some(first) => (first.error_code, first.error_message, first.node_id),
-            None => (response.error_code, response.error_message, response.node_id),
-        };
-        ClientError::check_with(code, message.as_ref().map(Str::as_str), what)?;
-        Ok(Self { node: NodeId(node) })
     }
 }

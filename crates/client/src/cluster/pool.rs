@@ -48,13 +48,18 @@ impl Pool {
         Ok(connection)
     }
 
-    /// Some open connection for general use, without making one.
-    pub(super) fn any_open(&self) -> Option<Connection> {
+    /// An open connection for general use that is not to `except`, without making one: the one with the fewest
+    /// unanswered requests, since a broker that hangs has many.
+    pub(super) fn least_busy(&self, except: Option<&str>) -> Option<Connection> {
         let slots = self.slots.lock();
-        slots.iter().filter(|((_, lane), _)| *lane == Lane::General).find_map(|(_, slot)| {
+        let open = slots.iter().filter_map(|((address, lane), slot)| {
+            if *lane != Lane::General || except == Some(address.as_str()) {
+                return None;
+            }
             let held = slot.try_lock().ok()?;
             held.as_ref().filter(|connection| !connection.is_closed()).cloned()
-        })
+        });
+        open.min_by_key(Connection::unanswered)
     }
 
     /// Closes what a consumer had for itself.

@@ -53,6 +53,10 @@ impl Shared {
         self.state.lock().closed.is_some()
     }
 
+    pub(super) fn unanswered(&self) -> usize {
+        self.state.lock().waiting.len()
+    }
+
     pub(super) fn why_closed(&self) -> ConnectionError {
         self.state.lock().closed.clone().unwrap_or_else(|| ConnectionError::Closed {
             address: self.address.clone(),

@@ -79,6 +79,19 @@ impl Connection {
         self.inner.shared.is_closed()
     }
 
+    /// How many requests wait for their answers.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.inner.shared.unanswered()
+    }
+
+    /// Closes the connection though the other side may still answer; what waits fails as after a time-out.
+    pub(crate) fn give_up(&self, api: &'static str, after: Duration) -> ConnectionError {
+        let address = self.inner.shared.address.clone();
+        let error = ConnectionError::TimedOut { address, api, after };
+        self.inner.shared.close(error.clone());
+        error
+    }
+
     /// The highest version of `R` that both sides speak, at most `max` if given.
     pub fn version_of<R: Request>(&self, max: Option<i16>) -> Result<i16, ConnectionError> {
         let inner = &self.inner;

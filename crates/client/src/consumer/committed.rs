@@ -76,8 +76,6 @@ impl Cluster {
         group: &str,
         asked: &Asked,
     ) -> Result<CommittedOffsets, ClientError> {
-        let node = self.coordinator(group).await?;
-        let connection = self.connection(node, Lane::General).await?;
         // From version 10 on topics go by id alone; asking for everything may name topics unknown here.
         let metadata = self.metadata();
         let id_of = |topic: &str| metadata.topic(topic).map(|info| info.id).unwrap_or_default();
@@ -85,7 +83,8 @@ impl Cluster {
             asked.as_ref().is_some_and(|topics| topics.keys().all(|topic| !id_of(topic).is_zero()));
         let max = if by_id { None } else { Some(9) };
         let build = |version| fetch_request(group, asked, version, &id_of);
-        let response = Self::call_over(&connection, max, None, build).await?;
+        let lane = (Lane::General, max);
+        let response = self.call_coordinator_upto(group, lane, None, build).await?;
         read_committed(group, response, |id| metadata.name_of(id).cloned())
     }
 
@@ -117,8 +116,6 @@ impl Cluster {
         instance_id: Option<&str>,
         offsets: &CommittedOffsets,
     ) -> Result<(), ClientError> {
-        let node = self.coordinator(group).await?;
-        let connection = self.connection(node, Lane::General).await?;
         let metadata = self.metadata();
         let mut topics: Vec<OffsetCommitRequestTopic> = Vec::new();
         for (partition, committed) in offsets {
@@ -150,7 +147,8 @@ impl Cluster {
             ..OffsetCommitRequest::default()
         };
         let max = if by_id { None } else { Some(9) };
-        let response = Self::call_over(&connection, max, None, |_| request.clone()).await?;
+        let lane = (Lane::General, max);
+        let response = self.call_coordinator_upto(group, lane, None, |_| request.clone()).await?;
         for topic in &response.topics {
             let name = || match metadata.name_of(topic.topic_id) {
                 Some(name) => name.to_string(),

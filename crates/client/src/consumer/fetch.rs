@@ -5,14 +5,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use millstream_base::{ErrorCode, Offset, TopicPartition, Uuid};
+use millstream_base::{ErrorCode, NodeId, Offset, TopicPartition, Uuid};
 use millstream_wire::messages::fetch::{
     FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
 };
 
 use super::ConsumerConfig;
 use super::decode::Aborted;
-use crate::{ClientError, ClusterMetadata, Isolation};
+use crate::cluster::NewLeader;
+use crate::{Broker, ClientError, ClusterMetadata, Isolation};
 
 /// A partition in a fetch.
 #[derive(Clone, Debug)]
@@ -91,6 +92,27 @@ impl FetchPlan {
             .filter(|topic| *topic.topic == **name || !id.is_zero() && topic.topic_id == id)
             .flat_map(|topic| &topic.partitions)
             .find(|partition| partition.partition_index == asked.partition.partition.0)
+    }
+}
+
+impl FetchPlan {
+    /// The leaders that the answer names for partitions that moved (KIP-951).
+    pub(super) fn new_leaders(&self, response: &FetchResponse) -> Vec<NewLeader> {
+        let endpoints = || {
+            response.node_endpoints.iter().filter_map(|node| {
+                Some(Broker {
+                    id: NodeId(node.node_id),
+                    host: node.host.to_string(),
+                    port: u16::try_from(node.port).ok()?,
+                    rack: node.rack.as_ref().map(ToString::to_string),
+                })
+            })
+        };
+        let told = self.asked.iter().filter_map(|asked| {
+            let leader = &self.find(response, asked)?.current_leader;
+            NewLeader::of(&asked.partition, (leader.leader_id, leader.leader_epoch), endpoints())
+        });
+        told.collect()
     }
 }
 

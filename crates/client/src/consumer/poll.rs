@@ -46,6 +46,8 @@ pub(super) struct Polling {
     refreshing: bool,
     refresh_wanted: bool,
     refresh_after: Instant,
+    /// Refreshes in a row after which some partition still had nobody to ask.
+    in_vain: u32,
     committing: bool,
     next_commit: Instant,
     scratch: Scratch,
@@ -70,6 +72,7 @@ impl Polling {
             refreshing: false,
             refresh_wanted: false,
             refresh_after: now,
+            in_vain: 0,
             committing: false,
             next_commit: now + config.auto_commit_interval,
             scratch: Scratch::new(),

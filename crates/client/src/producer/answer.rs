@@ -4,13 +4,14 @@
 
 use std::sync::Arc;
 
-use millstream_base::{ErrorCode, Offset, TimestampMs};
+use millstream_base::{ErrorCode, NodeId, Offset, TimestampMs};
 use millstream_wire::Str;
 use millstream_wire::messages::produce::{PartitionProduceResponse, ProduceResponse};
 
 use super::sender::Sent;
 use super::{Acks, Inner, ProduceError};
-use crate::ClientError;
+use crate::cluster::NewLeader;
+use crate::{Broker, ClientError, ClusterMetadata};
 
 /// The fate of one batch.
 #[derive(Debug)]
@@ -52,20 +53,9 @@ pub(super) fn verdicts(
         return batches.iter().map(landed).collect();
     }
     let metadata = inner.cluster.metadata();
-    let find = |sent: &Sent| {
-        let id = metadata.topic(&sent.partition.topic).map(|topic| topic.id).unwrap_or_default();
-        response
-            .responses
-            .iter()
-            .filter(|topic| {
-                *topic.name == *sent.partition.topic || topic.topic_id == id && !id.is_zero()
-            })
-            .flat_map(|topic| &topic.partition_responses)
-            .find(|partition| partition.index == sent.partition.partition.0)
-    };
     batches
         .iter()
-        .map(|sent| match find(sent) {
+        .map(|sent| match find(&metadata, &response, sent) {
             Some(partition) => of_partition(sent, partition),
             None => {
                 let error = ClientError::Missing(sent.partition.to_string());
@@ -73,6 +63,43 @@ pub(super) fn verdicts(
             }
         })
         .collect()
+}
+
+/// What the answer says about one batch.
+fn find<'a>(
+    metadata: &ClusterMetadata,
+    response: &'a ProduceResponse,
+    sent: &Sent,
+) -> Option<&'a PartitionProduceResponse> {
+    let id = metadata.topic(&sent.partition.topic).map(|topic| topic.id).unwrap_or_default();
+    let topics = response.responses.iter().filter(|topic| {
+        *topic.name == *sent.partition.topic || topic.topic_id == id && !id.is_zero()
+    });
+    let mut partitions = topics.flat_map(|topic| &topic.partition_responses);
+    partitions.find(|partition| partition.index == sent.partition.partition.0)
+}
+
+/// The leaders that the answer names for partitions that moved.
+pub(super) fn new_leaders(
+    metadata: &ClusterMetadata,
+    batches: &[Sent],
+    response: &ProduceResponse,
+) -> Vec<NewLeader> {
+    let endpoints = || {
+        response.node_endpoints.iter().filter_map(|node| {
+            Some(Broker {
+                id: NodeId(node.node_id),
+                host: node.host.to_string(),
+                port: u16::try_from(node.port).ok()?,
+                rack: node.rack.as_ref().map(ToString::to_string),
+            })
+        })
+    };
+    let told = batches.iter().filter_map(|sent| {
+        let leader = &find(metadata, response, sent)?.current_leader;
+        NewLeader::of(&sent.partition, (leader.leader_id, leader.leader_epoch), endpoints())
+    });
+    told.collect()
 }
 
 /// The request as a whole failed.

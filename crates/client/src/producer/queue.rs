@@ -201,6 +201,16 @@ impl<B: Queued> PartitionQueue<B> {
         self.settle();
     }
 
+    /// Whether a batch waits to be sent again.
+    pub(super) fn is_retrying(&self) -> bool {
+        !self.retries.is_empty()
+    }
+
+    /// The partition has another leader than the one that failed: nothing is gained by waiting.
+    pub(super) fn retry_now(&mut self) {
+        self.not_before = None;
+    }
+
     /// The broker refused the batch's sequence number, so it was not appended.
     ///
     /// Returns the batch when that cannot be mended: no earlier batch of ours is missing, so the broker has

@@ -23,11 +23,14 @@ use super::batch::Batch;
 use super::queue::{Identity, Numbered, QueueLimits, Readiness};
 use super::{Acks, Inner, new_identity};
 use crate::backoff::Backoff;
-use crate::cluster::Lane;
+use crate::cluster::{AskedAs, Lane};
 use crate::{ClientError, ClusterMetadata, Connection};
 
 /// How long the task sleeps when nothing is due; a wake-up ends it early.
 const NOTHING_DUE: Duration = Duration::from_secs(3600);
+
+/// How long a leader may take to answer before anyone asks whether it still leads.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A batch in a request.
 #[derive(Debug)]
@@ -66,6 +69,10 @@ pub(super) struct Sender {
     refreshing: bool,
     refresh_wanted: bool,
     next_refresh: Instant,
+    /// Where the last try of a partition failed in a way that another leader may mend.
+    failed_at: HashMap<TopicPartition, NodeId>,
+    /// Refreshes in a row after which some partition still had nobody to send to.
+    in_vain: u32,
     asking_identity: bool,
 }
 
@@ -84,6 +91,8 @@ impl Sender {
             refreshing: false,
             refresh_wanted: false,
             next_refresh: Instant::now(),
+            failed_at: HashMap::new(),
+            in_vain: 0,
             asking_identity: false,
             inner,
         }
@@ -248,7 +257,7 @@ impl Sender {
             Ok(version) if config.acks == Acks::None => {
                 let sent = connection.send_only(&request, version).await;
                 let answer = sent.map(|()| ProduceResponse::default()).map_err(Into::into);
-                return self.answered(kept, answer);
+                return self.answered(node, kept, answer);
             }
             Ok(version) => connection.begin(&request, version, within).await,
             Err(error) => Err(error),
@@ -256,11 +265,17 @@ impl Sender {
         match begun {
             Ok(answer) => {
                 self.nodes.entry(node).or_default().in_flight += 1;
+                let cluster = self.inner.cluster.clone();
                 self.events.push(Box::pin(async move {
-                    Event::Answered(node, kept, answer.await.map_err(ClientError::from))
+                    let partitions: Vec<TopicPartition> =
+                        kept.iter().map(|sent| sent.partition.clone()).collect();
+                    let place = AskedAs::Leader(node, &partitions);
+                    let asked = (&connection, "Produce");
+                    let answer = cluster.while_there(asked, place, PATIENCE, answer).await;
+                    Event::Answered(node, kept, answer)
                 }));
             }
-            Err(error) => self.answered(kept, Err(error.into())),
+            Err(error) => self.answered(node, kept, Err(error.into())),
         }
     }
 
@@ -281,14 +296,10 @@ impl Sender {
                 if let Some(state) = self.nodes.get_mut(&node) {
                     state.in_flight -= 1;
                 }
-                self.answered(batches, answer);
+                self.answered(node, batches, answer);
             }
             Event::Connected(node, connected) => self.connected(node, connected),
-            Event::Refreshed => {
-                self.refreshing = false;
-                let first = self.inner.cluster.config().retry_backoff;
-                self.next_refresh = Instant::now() + first;
-            }
+            Event::Refreshed => self.refreshed(),
             Event::NewIdentity(identity) => self.new_identity(identity),
         }
     }
@@ -312,6 +323,45 @@ impl Sender {
                 self.note_failure(node, &error);
             }
         }
+    }
+
+    /// Sends to new leaders at once, and asks again soon while some partition has none that can be reached.
+    fn refreshed(&mut self) {
+        self.refreshing = false;
+        self.follow_leaders();
+        let cluster = &self.inner.cluster;
+        let metadata = cluster.metadata();
+        let is_lost = |partition: &TopicPartition| match leader_of(&metadata, partition) {
+            Some(node) => self.nodes.get(&node).is_some_and(|state| state.failures > 0),
+            None => true,
+        };
+        let state = self.inner.state.lock();
+        let mut waiting = state.queues.iter().filter(|(_, queue)| !queue.is_empty());
+        let in_vain =
+            !self.failed_at.is_empty() || waiting.any(|(partition, _)| is_lost(partition));
+        drop(state);
+        self.in_vain = if in_vain { self.in_vain.saturating_add(1) } else { 0 };
+        self.refresh_wanted |= in_vain;
+        let backoff: Backoff = cluster.backoff();
+        self.next_refresh = Instant::now() + backoff.before(self.in_vain / 8, cluster.random());
+    }
+
+    /// Partitions that failed at one leader and have another by now need not wait.
+    fn follow_leaders(&mut self) {
+        let metadata = self.inner.cluster.metadata();
+        let mut state = self.inner.state.lock();
+        self.failed_at.retain(|partition, node| {
+            let Some(queue) = state.queues.get_mut(partition) else { return false };
+            if !queue.is_retrying() {
+                return false;
+            }
+            let is_elsewhere =
+                leader_of(&metadata, partition).is_some_and(|leader| leader != *node);
+            if is_elsewhere {
+                queue.retry_now();
+            }
+            !is_elsewhere
+        });
     }
 
     /// Remembers why nothing reaches `node`, for the error when the time is up.

@@ -4,19 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_base::NodeId;
+use millstream_base::{NodeId, TopicPartition};
 use millstream_env::task::Instant;
 use millstream_wire::messages::fetch::{FetchRequest, FetchResponse};
 
 use super::Event;
 use crate::ClientError;
 use crate::backoff::Backoff;
+use crate::cluster::AskedAs;
 use crate::consumer::decode::Chunk;
 use crate::consumer::fetch::{Asked, FetchPlan, PartitionAnswer};
 use crate::consumer::membership::Membership;
 use crate::consumer::positions::{Missing, Place};
 use crate::consumer::resolve::{Found, Lacking, resolve};
 use crate::consumer::{ConsumeError, Consumer, OffsetReset, commit_error};
+
+/// How long a leader may take to answer, beyond what it may wait for records, before anyone asks whether it still leads.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Consumer {
     // ---- starting ----
@@ -113,13 +117,18 @@ impl Consumer {
     fn start_fetch(&mut self, node: NodeId, plan: FetchPlan) {
         let (cluster, lane) = (self.cluster.clone(), self.lane);
         let within = cluster.config().request_timeout + self.config.fetch_max_wait;
+        let patience = self.config.fetch_max_wait + PATIENCE;
         self.polling.events.push(Box::pin(async move {
             let fetched = match cluster.connection(node, lane).await {
                 Ok(connection) => match connection.version_of::<FetchRequest>(plan.max_version()) {
-                    Ok(version) => connection
-                        .call(plan.request(), version, Some(within))
-                        .await
-                        .map_err(ClientError::from),
+                    Ok(version) => {
+                        let partitions: Vec<TopicPartition> =
+                            plan.asked.iter().map(|asked| asked.partition.clone()).collect();
+                        let answer = connection.call(plan.request(), version, Some(within));
+                        let (asked, place) =
+                            ((&connection, "Fetch"), AskedAs::Leader(node, &partitions));
+                        cluster.while_there(asked, place, patience, answer).await
+                    }
                     Err(error) => Err(error.into()),
                 },
                 Err(error) => Err(error),
@@ -163,11 +172,29 @@ impl Consumer {
             }
             Event::Refreshed => {
                 self.polling.refreshing = false;
-                let pause = self.cluster.config().retry_backoff;
-                self.polling.refresh_after = Instant::now() + pause;
+                self.refreshed();
                 Ok(())
             }
         }
+    }
+
+    /// Asks again soon while a partition has no leader that can be reached.
+    fn refreshed(&mut self) {
+        let metadata = self.cluster.metadata();
+        let is_lost = |partition: &TopicPartition| {
+            let info = metadata.partition(&partition.topic, partition.partition.0);
+            let leader = info.and_then(|info| info.leader);
+            leader.is_none_or(|leader| self.polling.failing.contains_key(&leader))
+        };
+        let in_vain = self
+            .positions
+            .iter()
+            .any(|(partition, _)| metadata.topic(&partition.topic).is_some() && is_lost(partition));
+        let polling = &mut self.polling;
+        polling.in_vain = if in_vain { polling.in_vain.saturating_add(1) } else { 0 };
+        polling.refresh_wanted |= in_vain;
+        let pause = self.cluster.backoff().before(polling.in_vain / 8, self.cluster.random());
+        polling.refresh_after = Instant::now() + pause;
     }
 
     fn on_resolved(
@@ -231,6 +258,8 @@ impl Consumer {
             Err(error) => return self.on_fetch_failure(node, error),
         };
         self.polling.failing.remove(&node);
+        let leaders = plan.new_leaders(&response);
+        self.cluster.learn_leaders(&leaders);
         let mut outcome = Ok(());
         for asked in &plan.asked {
             let answer = match plan.find(&response, asked) {
@@ -240,7 +269,9 @@ impl Consumer {
                     PartitionAnswer::Again { error, refresh: true }
                 }
             };
-            outcome = outcome.and(self.on_partition(asked, answer));
+            let moved =
+                leaders.iter().any(|new| new.partition == asked.partition && new.leader != node);
+            outcome = outcome.and(self.on_partition(asked, answer, moved));
         }
         outcome
     }
@@ -261,7 +292,12 @@ impl Consumer {
         Ok(())
     }
 
-    fn on_partition(&mut self, asked: &Asked, answer: PartitionAnswer) -> Result<(), ConsumeError> {
+    fn on_partition(
+        &mut self,
+        asked: &Asked,
+        answer: PartitionAnswer,
+        moved: bool,
+    ) -> Result<(), ConsumeError> {
         let pause = self.cluster.config().retry_backoff;
         let (check_crcs, policy_none) =
             (self.config.check_crcs, self.config.offset_reset == OffsetReset::None);
@@ -303,7 +339,8 @@ impl Consumer {
             }
             PartitionAnswer::Again { error, refresh } => {
                 tracing::debug!(partition = %asked.partition, %error, "fetching again");
-                held.not_before = Some(Instant::now() + pause);
+                // A leader that was told within the answer is asked at once.
+                held.not_before = (!moved).then(|| Instant::now() + pause);
                 self.polling.refresh_wanted |= refresh;
                 Ok(())
             }

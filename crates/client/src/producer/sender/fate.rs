@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millstream_base::{ErrorCode, TopicPartition};
+use millstream_base::{ErrorCode, NodeId, TopicPartition};
 use millstream_env::task::Instant;
 use millstream_wire::messages::produce::ProduceResponse;
 
@@ -18,12 +18,28 @@ impl Sender {
     /// Sorts the fates of a request's batches.
     pub(super) fn answered(
         &mut self,
+        node: NodeId,
         batches: Vec<Sent>,
         answer: Result<ProduceResponse, ClientError>,
     ) {
+        let cluster = self.inner.cluster.clone();
+        if let Ok(response) = &answer {
+            cluster.learn_leaders(&answer::new_leaders(&cluster.metadata(), &batches, response));
+        }
         let mut verdicts = answer::verdicts(&self.inner, &batches, answer);
         for (sent, verdict) in batches.into_iter().zip(verdicts.drain(..)) {
+            match verdict {
+                Verdict::Retry { refresh: true, .. } => {
+                    self.failed_at.insert(sent.partition.clone(), node);
+                }
+                _ => {
+                    self.failed_at.remove(&sent.partition);
+                }
+            }
             self.apply(sent, verdict);
+        }
+        if !self.failed_at.is_empty() {
+            self.follow_leaders();
         }
     }
 
