@@ -19,6 +19,7 @@ use millstream_quorum::Quorum;
 
 use crate::authorizer::{AllowAll, Authorizer};
 use crate::cluster::{ControllerChannel, Links, Peers};
+use crate::controller::ActiveController;
 use crate::coordinator::GroupCoordinator;
 use crate::fetch::SessionCache;
 use crate::producer_ids::ProducerIds;
@@ -43,6 +44,7 @@ pub struct Broker {
     groups: Arc<GroupCoordinator>,
     transactions: Arc<TransactionCoordinator>,
     producer_ids: ProducerIds,
+    active_controller: Arc<ActiveController>,
     authorizer: Box<dyn Authorizer>,
     peers: Peers,
     me: Weak<Self>,
@@ -79,6 +81,12 @@ impl Broker {
             groups: Arc::clone(&groups),
         });
         let peers = Peers::new(links(&parts), parts.quorum.clone(), inter_broker_listener(&parts));
+        let active_controller = ActiveController::new(
+            parts.node_id,
+            parts.quorum.clone(),
+            Arc::clone(&parts.config),
+            Arc::clone(&parts.clock),
+        );
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             peers,
@@ -87,6 +95,7 @@ impl Broker {
             groups,
             transactions,
             producer_ids: ProducerIds::default(),
+            active_controller,
             authorizer: Box::new(AllowAll),
         })
     }
@@ -164,6 +173,11 @@ impl Broker {
     /// The other brokers, to call them.
     pub(crate) fn peers(&self) -> &Peers {
         &self.peers
+    }
+
+    /// What this node does while it is the active controller.
+    pub(crate) fn active_controller(&self) -> &Arc<ActiveController> {
+        &self.active_controller
     }
 
     /// Who decides what a principal may do.

@@ -11,6 +11,7 @@ mod broker;
 mod cluster;
 mod cluster_view;
 mod context;
+mod controller;
 mod coordinator;
 mod dispatch;
 mod features;

@@ -130,7 +130,8 @@ pub async fn start_on(config: BrokerConfig, fs: Arc<dyn Fs>) -> Result<Running, 
     let listeners = bound(&sockets)?;
     register(&broker, &config, &listeners, unclean).await?;
     let (stop, stopped) = watch::channel(false);
-    let keeping = housekeeping::start(&broker, &stopped);
+    let mut keeping = housekeeping::start(&broker, &stopped);
+    keeping.push(broker.active_controller().start(&stopped));
     let accepting = sockets
         .into_iter()
         .map(|(_, socket)| task::spawn(socket.run(Arc::clone(&broker), stopped.clone())))

@@ -11,6 +11,9 @@ use millstream_base::{BrokerEpoch, NodeId, Offset};
 
 use crate::image::ClusterImage;
 
+/// A node that has records of the metadata log on disk has applied them after this time, unless it stands still.
+const TIME_TO_APPLY: Duration = Duration::from_millis(200);
+
 /// The sessions of all registered brokers.
 #[derive(Debug, Clone)]
 pub struct BrokerHeartbeats {
@@ -32,8 +35,10 @@ struct Session {
     hung_up: bool,
     /// The last offset of the metadata log that it has applied.
     applied: Offset,
-    /// What every broker must have applied before this one may stop.
-    stops_after: Option<Offset>,
+    /// The last offset of the metadata log that it has on disk.
+    replicated: Offset,
+    /// What every broker must have applied before this one may stop, and since when.
+    stops_after: Option<(Offset, Duration)>,
 }
 
 impl Session {
@@ -44,6 +49,7 @@ impl Session {
             heard,
             hung_up: false,
             applied: Offset(-1),
+            replicated: Offset(-1),
             stops_after: None,
         }
     }
@@ -61,7 +67,7 @@ impl BrokerHeartbeats {
         let session = |b: &std::sync::Arc<crate::BrokerRegistration>| {
             let mut session = Session::new(b.epoch, now, false);
             // Who was stopping when the last controller ended waits for nothing that this one knows of.
-            session.stops_after = b.in_controlled_shutdown.then_some(Offset(-1));
+            session.stops_after = b.in_controlled_shutdown.then_some((Offset(-1), now));
             (b.id, session)
         };
         self.sessions = image.brokers.values().map(session).collect();
@@ -90,10 +96,10 @@ impl BrokerHeartbeats {
         session.applied = session.applied.max(applied);
     }
 
-    /// A broker is known by other means to have got the metadata log up to and with that offset.
+    /// A broker has the metadata log up to and with that offset on disk, as the quorum knows.
     pub fn replicated(&mut self, id: NodeId, last: Offset) {
         if let Some(session) = self.sessions.get_mut(&id) {
-            session.applied = session.applied.max(last);
+            session.replicated = session.replicated.max(last);
         }
     }
 
@@ -110,9 +116,9 @@ impl BrokerHeartbeats {
     }
 
     /// The broker begins to stop; everyone else must have applied the log up to and with `last` before it may end.
-    pub fn stops_after(&mut self, id: NodeId, last: Offset) {
+    pub fn stops_after(&mut self, id: NodeId, last: Offset, now: Duration) {
         if let Some(session) = self.sessions.get_mut(&id) {
-            session.stops_after = Some(last);
+            session.stops_after = Some((last, now));
         }
     }
 
@@ -143,13 +149,18 @@ impl BrokerHeartbeats {
     }
 
     /// Whether a broker that stops may end now, as far as the others are concerned: those that are active know who
-    /// leads in its place.
-    pub fn may_end(&self, image: &ClusterImage, id: NodeId) -> bool {
-        let Some(last) = self.sessions.get(&id).and_then(|session| session.stops_after) else {
+    /// leads in its place. They say so in their heartbeats; what they have had on disk for a moment counts as well, since
+    /// heartbeats are far apart.
+    pub fn may_end(&self, image: &ClusterImage, id: NodeId, now: Duration) -> bool {
+        let Some((last, since)) = self.sessions.get(&id).and_then(|session| session.stops_after)
+        else {
             return false;
         };
-        let others = image.brokers.values().filter(|broker| broker.is_active() && broker.id != id);
-        let applied = others.map(|b| self.sessions.get(&b.id).map_or(Offset(-1), |s| s.applied));
-        applied.min().is_none_or(|lowest| lowest >= last)
+        let had_time = now.saturating_sub(since) >= TIME_TO_APPLY;
+        let knows =
+            |session: &Session| session.applied >= last || (had_time && session.replicated >= last);
+        let mut others =
+            image.brokers.values().filter(|broker| broker.is_active() && broker.id != id);
+        others.all(|broker| self.sessions.get(&broker.id).is_some_and(knows))
     }
 }
