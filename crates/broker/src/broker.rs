@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use millstream_base::{NodeId, Uuid};
-use millstream_config::{BrokerConfig, Value};
+use millstream_config::BrokerConfig;
 use millstream_env::clock::Clock;
 use millstream_env::random::Random;
 use millstream_metadata::ClusterImage;
-use millstream_quorum::Quorum;
+use millstream_quorum::{Leadership, Quorum};
+use tokio::sync::watch;
 
 use crate::authorizer::{AllowAll, Authorizer};
-use crate::cluster::{ControllerChannel, Links, Peers};
+use crate::cluster::{ControllerChannel, Controllers, Links, Peers};
 use crate::controller::ActiveController;
 use crate::coordinator::GroupCoordinator;
 use crate::fetch::SessionCache;
@@ -47,6 +48,10 @@ pub struct Broker {
     active_controller: Arc<ActiveController>,
     authorizer: Box<dyn Authorizer>,
     peers: Peers,
+    controllers: Controllers,
+    leadership: watch::Receiver<Leadership>,
+    /// Clients are served.
+    open: watch::Sender<bool>,
     me: Weak<Self>,
 }
 
@@ -72,6 +77,8 @@ impl Broker {
             Arc::clone(&parts.clock),
             Arc::clone(&parts.random),
         );
+        let listener = parts.config.load().inter_broker_listener.as_str().into();
+        let peers = Peers::new(links(&parts), parts.quorum.clone(), listener);
         let transactions = TransactionCoordinator::new(Surroundings {
             me: parts.node_id,
             config: Arc::clone(&parts.config),
@@ -80,7 +87,8 @@ impl Broker {
             replicas: Arc::clone(&parts.replicas),
             groups: Arc::clone(&groups),
         });
-        let peers = Peers::new(links(&parts), parts.quorum.clone(), inter_broker_listener(&parts));
+        let controllers = Controllers::new(&parts.config.load());
+        let leadership = parts.quorum.leadership();
         let active_controller = ActiveController::new(
             parts.node_id,
             parts.quorum.clone(),
@@ -90,6 +98,9 @@ impl Broker {
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             peers,
+            controllers,
+            leadership,
+            open: watch::Sender::new(false),
             parts,
             sessions,
             groups,
@@ -105,9 +116,34 @@ impl Broker {
         self.parts.node_id
     }
 
-    /// The cluster's id.
+    /// The cluster's id; empty while a node that joins has not learned it.
     pub(crate) fn cluster_id(&self) -> &str {
-        &self.parts.identity.cluster_id
+        self.parts.identity.cluster_id.get().map_or("", String::as_str)
+    }
+
+    /// Whether clients are served: the broker has taken its place in the cluster.
+    pub(crate) fn is_open(&self) -> bool {
+        *self.open.borrow()
+    }
+
+    /// Serves clients from now on.
+    pub(crate) fn open(&self) {
+        self.open.send_replace(true);
+    }
+
+    /// Who leads the metadata quorum.
+    pub(crate) fn leadership(&self) -> &watch::Receiver<Leadership> {
+        &self.leadership
+    }
+
+    /// Whether this node decides about metadata now.
+    pub(crate) fn is_active_controller(&self) -> bool {
+        self.leadership.borrow().is_me
+    }
+
+    /// Where the controllers are.
+    pub(crate) fn controllers(&self) -> &Controllers {
+        &self.controllers
     }
 
     /// The data directories and their ids.
@@ -198,17 +234,4 @@ fn links(parts: &Parts) -> Arc<Links> {
     const ROOM: usize = 128 << 20;
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
     Arc::new(Links::new(format!("broker-{}", parts.node_id), CONNECT_TIMEOUT, ROOM))
-}
-
-/// The name of the listener by which brokers reach one another.
-fn inter_broker_listener(parts: &Parts) -> Arc<str> {
-    let config = parts.config.load();
-    let text = |name: &str| match config.value(name) {
-        Some(Value::Text(text)) if config.is_set(name) => Some(text.to_ascii_uppercase()),
-        _ => None,
-    };
-    let by_protocol = || text("security.inter.broker.protocol");
-    let named = text("inter.broker.listener.name").or_else(by_protocol);
-    let first = || config.listeners.first().map(|listener| listener.name.clone());
-    named.or_else(first).unwrap_or_default().into()
 }

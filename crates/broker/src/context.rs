@@ -12,6 +12,7 @@ use millstream_metadata::ClusterImage;
 use millstream_wire::{ApiKey, Str};
 use parking_lot::Mutex;
 
+use crate::apis::ListenerKind;
 use crate::authorizer::{Operation, Principal, Resource, operation_bits};
 use crate::broker::Broker;
 use crate::server::RequestMemory;
@@ -38,6 +39,8 @@ pub(crate) struct ConnectionInfo {
     pub local: SocketAddr,
     /// The name of the listener that accepted the connection.
     pub listener: Arc<str>,
+    /// What is served on that listener.
+    pub kind: ListenerKind,
     /// What the client calls its software (ApiVersions v3+).
     pub software: OnceLock<(String, String)>,
     limits: ConnectionLimits,
@@ -57,7 +60,7 @@ impl ConnectionContext {
     /// The context of a connection from `peer` that was accepted at `local` by `listener`.
     pub(crate) fn new(
         broker: Arc<Broker>,
-        listener: Arc<str>,
+        (listener, kind): (Arc<str>, ListenerKind),
         peer: SocketAddr,
         local: SocketAddr,
         limits: ConnectionLimits,
@@ -67,6 +70,7 @@ impl ConnectionContext {
             peer,
             local,
             listener,
+            kind,
             software: OnceLock::new(),
             limits,
             client_id: Mutex::new(None),
@@ -86,6 +90,25 @@ impl ConnectionContext {
             *known = now.map(Str::from);
         }
         known.clone()
+    }
+}
+
+impl ConnectionInfo {
+    /// What the active controller sees of a request that another process, or the broker itself, hands to it for
+    /// `principal`, who is at `peer`.
+    pub(crate) fn on_behalf_of(principal: Principal, peer: SocketAddr) -> Arc<Self> {
+        let limits =
+            ConnectionLimits { request_max_bytes: usize::MAX, max_idle: None, memory: None };
+        Arc::new(Self {
+            principal,
+            peer,
+            local: peer,
+            listener: Arc::from(""),
+            kind: ListenerKind::Controller,
+            software: OnceLock::new(),
+            limits,
+            client_id: Mutex::new(None),
+        })
     }
 }
 

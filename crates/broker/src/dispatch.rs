@@ -13,8 +13,10 @@ use millstream_log::FileRange;
 use millstream_wire::frame::{HeaderError, RequestHeaderView};
 use millstream_wire::messages::api_versions::ApiVersionsResponse;
 use millstream_wire::{ApiKey, DecodeError, Decoder, Encode, EncodeError, Request};
+use tracing::warn;
 
-use crate::apis;
+use crate::apis::{self, ListenerKind};
+use crate::cluster;
 use crate::context::{ConnectionContext, RequestContext};
 use crate::handlers;
 use crate::server::Outgoing;
@@ -72,6 +74,9 @@ pub enum Refusal {
         /// What is wrong.
         source: EncodeError,
     },
+    /// The broker has not taken its place in the cluster yet.
+    #[error("the broker is still joining its cluster: clients are served when it has")]
+    Starting,
     /// A produce with acks=0 failed; closing is the only way to tell the client (Kafka does the same).
     #[error("a produce without acknowledgement failed: {0}")]
     Unacknowledged(ErrorCode),
@@ -83,26 +88,65 @@ pub(crate) fn dispatch(
     frame: &mut [u8],
     out: &mut Outgoing,
 ) -> Result<Outcome, Refusal> {
+    let kind = connection.info.kind;
     let header = match RequestHeaderView::parse(frame) {
-        Ok(header) if apis::serves(header.key, header.version) => header,
+        Ok(header) if apis::serves(kind, header.key, header.version) => header,
         Ok(RequestHeaderView { key, version, .. }) => {
             return Err(Refusal::NotServed { key: key.code(), version });
         }
         Err(HeaderError::UnsupportedVersion {
             key: ApiKey::ApiVersions, correlation_id, ..
-        }) => return say_what_is_served(correlation_id, out),
+        }) => return say_what_is_served(kind, correlation_id, out),
         Err(other) => return Err(other.into()),
     };
     let (body_at, context) = (header.len, request_context(connection, &header));
+    if kind == ListenerKind::Broker {
+        if !context.broker.is_open() && !apis::is_served_early(context.api) {
+            return Err(Refusal::Starting);
+        }
+        if apis::is_forwarded(context.api) && !context.broker.is_active_controller() {
+            return Ok(forward(context, Bytes::copy_from_slice(frame), body_at));
+        }
+    }
     let body = frame.get_mut(body_at..).unwrap_or_default();
     route(context, body, out)
 }
 
+/// Hands a client's request on to the active controller. Where that cannot be reached, the handler here says so in the
+/// answer's own words.
+fn forward(context: RequestContext, frame: Bytes, body_at: usize) -> Outcome {
+    Outcome::Exclusive(Box::pin(async move {
+        let mut out = Outgoing::default();
+        match cluster::forward(&context, frame.clone()).await {
+            Ok(answer) => out.push_frame(&answer),
+            Err(error) => {
+                warn!(api = ?context.api, %error, "a client's request was not handed on to the controller");
+                let mut body = frame.get(body_at..).unwrap_or_default().to_vec();
+                return whole(context, &mut body).await;
+            }
+        }
+        Ok(out)
+    }))
+}
+
+/// The whole answer to a request that is already on its way inside the process.
+pub(crate) async fn whole(context: RequestContext, body: &mut [u8]) -> Result<Outgoing, Refusal> {
+    let mut out = Outgoing::default();
+    match route(context, body, &mut out)? {
+        Outcome::Answered => Ok(out),
+        Outcome::Overlapping(waiting) | Outcome::Exclusive(waiting) => waiting.await,
+    }
+}
+
 /// A client that asks for ApiVersions at a version too new is told which to use (KIP-511).
-fn say_what_is_served(correlation_id: i32, out: &mut Outgoing) -> Result<Outcome, Refusal> {
+fn say_what_is_served(
+    kind: ListenerKind,
+    correlation_id: i32,
+    out: &mut Outgoing,
+) -> Result<Outcome, Refusal> {
     let response = ApiVersionsResponse {
         error_code: ErrorCode::UnsupportedVersion.code(),
-        api_keys: apis::advertised(),
+        api_keys: apis::advertised(kind),
         ..Default::default()
     };
     let api = ApiKey::ApiVersions;
@@ -129,7 +173,7 @@ fn request_context(
 }
 
 /// Every API that is served, and its handler.
-pub(crate) fn route(
+fn route(
     context: RequestContext,
     body: &mut [u8],
     out: &mut Outgoing,
@@ -182,6 +226,8 @@ pub(crate) fn route(
         ApiKey::TxnOffsetCommit => later(context, body, h::txn_offset_commit::handle),
         ApiKey::DescribeProducers => now(&context, body, out, h::describe_producers::handle),
         ApiKey::DescribeTransactions => now(&context, body, out, h::describe_transactions::handle),
+        ApiKey::Envelope => later(context, body, h::envelope::handle),
+        ApiKey::QuorumMessage => later(context, body, h::quorum_message::handle),
         ApiKey::ListTransactions => now(&context, body, out, h::list_transactions::handle),
         api => Err(Refusal::NotServed { key: api.code(), version: context.version }),
     }

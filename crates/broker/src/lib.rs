@@ -31,4 +31,5 @@ mod transactions;
 
 pub use authorizer::{AllowAll, Authorizer, Operation, Principal, Resource};
 pub use broker::{BoundListener, Broker};
+pub use cluster::JoinError;
 pub use start::{Running, StartError, start, start_on};

@@ -1,19 +1,20 @@
 //! Opening what lies on disk: directories claimed, metadata replayed, logs recovered, replicas hosted.
 //!
-//! Key function: [`open`]. It waits for the disk. Nothing is changed in a directory before all of them are known to be
+//! Key functions: [`open`], and [`host`] once the metadata is new enough. They wait for the disk. Nothing is changed in a directory before all of them are known to be
 //! this broker's; a directory whose disk fails is named and left out.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use millstream_base::{NodeId, Uuid};
 use millstream_config::{BrokerConfig, TopicConfig, Value};
 use millstream_env::clock::Clock;
 use millstream_env::fs::Fs;
 use millstream_env::random::Random;
-use millstream_log::{ClaimOptions, Claimed, LogDir, claim};
+use millstream_log::{ClaimOptions, Claimed, LogDir, LogDirError, claim, claim_to_join};
 use millstream_metadata::ClusterImage;
-use millstream_quorum::{Executor, Options, Quorum};
+use millstream_quorum::{Executor, Quorum, QuorumOptions, Timing, Voter};
 use tracing::error;
 
 use crate::replica::{Logs, Replicas};
@@ -27,33 +28,45 @@ const SNAPSHOT_AFTER: &str = "metadata.log.max.record.bytes.between.snapshots";
 /// Who this broker is, as its data directories say.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
-    /// The cluster.
-    pub cluster_id: String,
+    /// The cluster; not set while a node that joins has not learned it.
+    pub cluster_id: Arc<OnceLock<String>>,
     /// The directories that could be used at the start, in the order they were named, each with its id.
     pub directories: Vec<(PathBuf, Uuid)>,
     /// How many of them were formatted just now.
     pub formatted: usize,
+    /// The broker epoch of the run before, if that stopped cleanly.
+    pub previous_epoch: Option<i64>,
     /// Held for its lock: `metadata.log.dir` where it is none of the log directories.
-    _metadata_only: Option<Arc<LogDir>>,
+    metadata_only: Option<Arc<LogDir>>,
 }
 
-/// What lies on disk, opened.
+/// What lies on disk, opened, but for the logs of partitions.
 pub(crate) struct Storage {
     /// Whose it is.
     pub identity: Identity,
     /// The metadata.
     pub quorum: Quorum,
-    /// The partitions.
+    /// The partitions: none is hosted yet.
     pub replicas: Arc<Replicas>,
     /// The settings, those that the metadata holds included.
     pub settings: Arc<Settings>,
-    /// Whether the broker was killed when it ran last: its logs may have lost what was not on disk.
-    pub unclean: bool,
 }
 
-/// Opens everything. The process may have `open_files` files open at a time.
+/// What a node must know of its cluster before it opens its metadata log.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Membership {
+    /// Whether the cluster's id comes from the other nodes.
+    pub joins: bool,
+    /// Who votes. Empty for a node alone.
+    pub voters: Vec<Voter>,
+    /// Where the other nodes reach this one.
+    pub address: Option<(String, u16)>,
+}
+
+/// Opens the directories and the metadata. The process may have `open_files` files open at a time.
 pub(crate) fn open(
     config: &BrokerConfig,
+    membership: Membership,
     open_files: u64,
     fs: &Arc<dyn Fs>,
     clock: &Arc<dyn Clock>,
@@ -64,43 +77,91 @@ pub(crate) fn open(
     let metadata_dir = config.node.metadata_log_dir.as_ref().map(PathBuf::from);
     let data_dir = metadata_dir.clone().or(directories.first().cloned()).unwrap_or_default();
     let options = ClaimOptions { directories, metadata_dir, node_id: me, cluster_id: None };
-    let Claimed { cluster_id, dirs, metadata_only, failed, formatted, .. } =
-        claim(fs, &**random, &options)?;
+    let claimed = match membership.joins {
+        true => claim_to_join(fs, &**random, &options)?,
+        false => claim(fs, &**random, &options)?,
+    };
+    let Claimed { cluster_id, dirs, metadata_only, failed, formatted, .. } = claimed;
     for (path, failure) in &failed {
         error!(path = %path.display(), error = %failure,
             "a log directory cannot be used; its partitions are offline");
     }
-    let identity = Identity {
-        cluster_id: cluster_id.unwrap_or_default(),
-        directories: dirs.iter().map(|dir| (dir.path().to_owned(), dir.id())).collect(),
-        formatted,
-        _metadata_only: metadata_only.map(Arc::new),
-    };
+    let directory_id = dirs.iter().chain(&metadata_only).find(|dir| dir.path() == data_dir);
+    let directory_id = directory_id.map_or(Uuid::ZERO, LogDir::id);
     let quorum = Quorum::open(
         Arc::clone(fs),
         Arc::clone(clock),
         Executor::blocking(),
-        &Options {
+        &QuorumOptions {
             data_dir,
             node_id: me,
-            cluster_id: Some(identity.cluster_id.clone()),
+            directory_id,
+            address: membership.address,
+            voters: membership.voters,
+            is_voter: config.roles.controller,
+            cluster_id: cluster_id.clone(),
+            proposed_cluster_id: Some(Uuid::from_random(random.bytes16()).to_string()),
             features: features::bootstrap(),
             snapshot_after_bytes: snapshot_after(config),
-            ..Options::default()
+            timing: timing(config),
+            seed: random.next_u64(),
         },
     )?;
-    let image = quorum.image();
-    let settings = Settings::new(me, config.clone(), &image);
+    let identity = Identity {
+        cluster_id: Arc::new(cluster_id.map_or_else(OnceLock::new, OnceLock::from)),
+        directories: dirs.iter().map(|dir| (dir.path().to_owned(), dir.id())).collect(),
+        formatted,
+        previous_epoch: previous_epoch(&dirs),
+        metadata_only: metadata_only.map(Arc::new),
+    };
+    let settings = Settings::new(me, config.clone(), &quorum.image());
     let absent = failed.into_iter().map(|(path, _)| path).collect();
     let files = files_for_logs(open_files);
     let logs = Arc::new(Logs::new(dirs, absent, files, Arc::clone(clock), Arc::clone(random)));
-    let opened = logs.open_all(me, &image, recovery_threads(config), &|partition| {
-        Arc::new(log_config(&image, &settings.current().load(), &partition.topic))
+    let replicas = Replicas::new(me, logs, settings.current());
+    Ok(Storage { identity, quorum, replicas, settings })
+}
+
+/// Opens the logs of partitions and hosts what `image` gives to this broker. Whether the broker was killed when it ran
+/// last: its logs may have lost what was not on disk.
+pub(crate) fn host(
+    replicas: &Replicas,
+    me: NodeId,
+    config: &BrokerConfig,
+    image: &Arc<ClusterImage>,
+) -> bool {
+    let opened = replicas.logs().open_all(me, image, recovery_threads(config), &|partition| {
+        Arc::new(log_config(image, config, &partition.topic))
     });
     let unclean = opened.unclean;
-    let replicas = Replicas::new(me, logs, settings.current());
-    replicas.host_all(&image, opened);
-    Ok(Storage { identity, quorum, replicas, settings, unclean })
+    replicas.host_all(image, opened);
+    unclean
+}
+
+/// Notes in every directory which cluster the node has joined.
+pub(crate) fn join(
+    identity: &Identity,
+    replicas: &Replicas,
+    cluster_id: &str,
+) -> Result<(), LogDirError> {
+    if let Some(dir) = &identity.metadata_only {
+        dir.join(cluster_id)?;
+    }
+    replicas.logs().join(cluster_id)?;
+    // Set already where the directories knew it.
+    let _ = identity.cluster_id.set(cluster_id.to_owned());
+    Ok(())
+}
+
+/// The broker epoch in the markers of a clean stop; none where one directory has no marker, or another epoch.
+fn previous_epoch(dirs: &[LogDir]) -> Option<i64> {
+    let first = dirs.first()?.clean_epoch()?;
+    dirs.iter().all(|dir| dir.clean_epoch() == Some(first)).then_some(first)
+}
+
+fn timing(config: &BrokerConfig) -> Timing {
+    let millis = |ms: i32| Duration::from_millis(u64::try_from(ms).unwrap_or(1).max(1));
+    Timing::of_election_timeout(millis(config.quorum.quorum_election_timeout_ms))
 }
 
 fn log_config(

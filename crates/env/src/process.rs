@@ -31,6 +31,12 @@ pub fn raise_open_file_limit() -> u64 {
     }
 }
 
+/// What this machine calls itself; `None` where that is no text or nothing.
+pub fn host_name() -> Option<String> {
+    let name = rustix::system::uname();
+    name.nodename().to_str().ok().filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

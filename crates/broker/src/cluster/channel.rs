@@ -8,16 +8,20 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
+use millstream_base::NodeId;
+use millstream_client::ConnectionError;
 use millstream_env::task::{self, Instant};
-use millstream_wire::{Decoder, Encoder, Request, frame};
+use millstream_quorum::Leadership;
+use millstream_wire::{ApiKey, Decoder, Encoder, Request, frame};
+use tokio::sync::watch;
 
 use super::answer::ControllerAnswer;
 use super::error::ControllerError;
+use super::links::Channel;
+use crate::authorizer::Principal;
 use crate::broker::Broker;
-use crate::context::{ConnectionContext, ConnectionLimits, RequestContext};
-use crate::dispatch::{self, Outcome};
-use crate::server::Outgoing;
+use crate::context::{ConnectionInfo, RequestContext};
+use crate::dispatch;
 
 /// How long a call takes at most unless its caller says otherwise.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -61,57 +65,142 @@ impl ControllerChannel {
         R::Response: ControllerAnswer + Send,
     {
         let until = Instant::now() + within;
+        let mut last = None;
+        let mut attempt = 0;
         loop {
-            let answer = self.ask_myself(&request).await?;
-            if !answer.is_from_passive() {
-                return Ok(answer);
+            let broker = self.broker.upgrade().ok_or(ControllerError::Stopping)?;
+            let mut leadership = broker.leadership().clone();
+            leadership.mark_unchanged();
+            let left = until.saturating_duration_since(Instant::now());
+            let asked = self.ask(broker, &request, attempt, left);
+            // A controller that is no longer the active one may never answer.
+            let asked = tokio::select! {
+                asked = asked => asked,
+                () = deposed(&mut leadership) => Err(Failure::Again("the active controller changed".to_owned())),
+            };
+            match asked {
+                Ok(answer) if !answer.is_from_passive() => return Ok(answer),
+                Ok(_) => last = last.or(Some("it is not the active controller".to_owned())),
+                Err(Failure::Again(reason)) => last = Some(reason),
+                Err(Failure::Final(reason)) => {
+                    return Err(ControllerError::Refused { api: R::KEY.name(), reason });
+                }
             }
             if Instant::now() + PAUSE >= until {
-                let api = R::KEY.name();
-                return Err(ControllerError::NoController { api, after: within, last: None });
+                return Err(ControllerError::NoController {
+                    api: R::KEY.name(),
+                    after: within,
+                    last,
+                });
             }
-            task::sleep(PAUSE).await;
+            attempt += 1;
+            // A new leader is asked at once.
+            drop(task::timeout(PAUSE, leadership.changed()).await);
         }
     }
 
-    /// This node is the active controller: the request goes to its handler.
-    async fn ask_myself<R: Request>(&self, request: &R) -> Result<R::Response, ControllerError> {
-        let refused = |reason: String| ControllerError::Refused { api: R::KEY.name(), reason };
-        let broker = self.broker.upgrade().ok_or(ControllerError::Stopping)?;
-        let mut body = Encoder::new();
-        request.encode(&mut body, R::MAX).map_err(|error| refused(error.to_string()))?;
-        let mut body = body.into_bytes().to_vec();
-        let context = RequestContext {
-            connection: own_connection(&broker).info,
-            broker,
-            api: R::KEY,
-            version: R::MAX,
-            correlation_id: 0,
-            client_id: None,
-        };
-        let answer = dispatched(context, &mut body).await;
-        let answer = answer.map_err(|error| refused(error.to_string()))?;
-        let mut decoder = Decoder::new(answer);
-        let read = frame::read_response_header(&mut decoder, R::KEY, R::MAX)
-            .and_then(|_| decoder.read::<R::Response>(R::MAX));
-        read.map_err(|error| refused(error.to_string()))
+    async fn ask<R>(
+        &self,
+        broker: Arc<Broker>,
+        request: &R,
+        attempt: usize,
+        within: Duration,
+    ) -> Result<R::Response, Failure>
+    where
+        R: Request + Send + Sync,
+        R::Response: Send,
+    {
+        match way(&broker, attempt) {
+            Way::Here => ask_myself(broker, request).await,
+            Way::There(node, address) => ask_there(&broker, node, &address, request, within).await,
+            Way::Nowhere => Err(Failure::Again("there is none at the moment".to_owned())),
+        }
     }
 }
 
-/// What a handler answers: the frame without its length.
-async fn dispatched(context: RequestContext, body: &mut [u8]) -> Result<Bytes, dispatch::Refusal> {
-    let mut out = Outgoing::default();
-    let answer = match dispatch::route(context, body, &mut out)? {
-        Outcome::Answered => out,
-        Outcome::Overlapping(waiting) | Outcome::Exclusive(waiting) => waiting.await?,
-    };
-    let mut frame = answer.into_bytes();
-    Ok(frame.split_off(frame.len().min(4)).into())
+/// Where to ask.
+#[derive(Debug, PartialEq, Eq)]
+enum Way {
+    Here,
+    There(NodeId, String),
+    Nowhere,
 }
 
-/// A connection of the broker to itself.
-fn own_connection(broker: &Arc<Broker>) -> ConnectionContext {
+/// Why one try came to nothing.
+enum Failure {
+    /// Another try may work.
+    Again(String),
+    /// It will not.
+    Final(String),
+}
+
+/// The leader where one is known, else each controller that the settings name in turn.
+fn way(broker: &Broker, attempt: usize) -> Way {
+    let leadership = *broker.leadership().borrow();
+    if leadership.is_me {
+        return Way::Here;
+    }
+    let me = broker.node_id();
+    if let Some(leader) = leadership.leader.filter(|leader| *leader != me)
+        && let Some(address) = broker.controllers().address_of(&broker.image(), leader)
+    {
+        return Way::There(leader, address);
+    }
+    let servers = broker.controllers().servers(me);
+    match attempt.checked_rem(servers.len()).and_then(|at| servers.get(at)) {
+        Some((node, address)) => Way::There(*node, address.clone()),
+        None => Way::Nowhere,
+    }
+}
+
+/// Waits until another node, or none, leads.
+async fn deposed(leadership: &mut watch::Receiver<Leadership>) {
+    let asked = leadership.borrow().leader;
+    if leadership.wait_for(|now| now.leader != asked).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn ask_there<R>(
+    broker: &Broker,
+    node: NodeId,
+    address: &str,
+    request: &R,
+    within: Duration,
+) -> Result<R::Response, Failure>
+where
+    R: Request + Send + Sync,
+{
+    let again = |error: ConnectionError| Failure::Again(error.to_string());
+    let channel = if R::KEY == ApiKey::Envelope { Channel::Forward } else { Channel::Control };
+    let connection = broker.peers().links().connection(node, address, channel);
+    let connection = task::timeout(within, connection).await;
+    let connection =
+        connection.map_err(|_| Failure::Again(format!("no connection to {address}")))?;
+    let connection = connection.map_err(again)?;
+    let version = connection.version_of::<R>(None).map_err(again)?;
+    connection.call(request, version, Some(within)).await.map_err(again)
+}
+
+/// This node is the active controller: the request goes to its handler.
+async fn ask_myself<R: Request>(broker: Arc<Broker>, request: &R) -> Result<R::Response, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::Final(error.to_string());
+    let mut body = Encoder::new();
+    request.encode(&mut body, R::MAX).map_err(|error| failed(&error))?;
+    let mut body = body.into_bytes().to_vec();
     let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let limits = ConnectionLimits { request_max_bytes: usize::MAX, max_idle: None, memory: None };
-    ConnectionContext::new(Arc::clone(broker), "CONTROLLER".into(), here, here, limits)
+    let context = RequestContext {
+        broker,
+        connection: ConnectionInfo::on_behalf_of(Principal::anonymous(), here),
+        api: R::KEY,
+        version: R::MAX,
+        correlation_id: 0,
+        client_id: None,
+    };
+    // Boxed: a handler may itself ask the controller.
+    let answer = Box::pin(dispatch::whole(context, &mut body)).await;
+    let mut decoder = Decoder::new(answer.map_err(|error| failed(&error))?.into_frame());
+    let read = frame::read_response_header(&mut decoder, R::KEY, R::MAX)
+        .and_then(|_| decoder.read::<R::Response>(R::MAX));
+    read.map_err(|error| failed(&error))
 }

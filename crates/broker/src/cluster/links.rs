@@ -52,6 +52,8 @@ pub(crate) struct Links {
 struct Link {
     address: String,
     connection: Option<Connection>,
+    /// An attempt to connect was given up before it came to anything.
+    abandoned: bool,
     failures: u32,
     not_before: Option<Instant>,
     /// When to complain again, and how long the silence before that was.
@@ -84,10 +86,21 @@ impl Links {
             return Ok(open.clone());
         }
         link.connection = None;
+        if std::mem::take(&mut link.abandoned) {
+            let address = link.address.as_str().into();
+            link.failed(
+                node,
+                &ConnectionError::ConnectTimeout { address, after: self.config.connect_timeout },
+            );
+        }
         if let Some(until) = link.not_before {
             task::sleep_until(until).await;
         }
-        match Connection::connect(address, &self.config).await {
+        // Stays behind where the caller gives up waiting.
+        link.abandoned = true;
+        let connected = Connection::connect(address, &self.config).await;
+        link.abandoned = false;
+        match connected {
             Ok(open) => {
                 link.connected(node);
                 link.connection = Some(open.clone());

@@ -6,12 +6,29 @@
 
 mod answer;
 mod channel;
+mod controller_registration;
+mod controllers;
+mod discover;
 mod error;
+mod forward;
+mod hosting;
+mod lifecycle;
 mod links;
 mod peers;
+mod registration;
+mod transport;
 
 pub(crate) use answer::ControllerAnswer;
 pub(crate) use channel::ControllerChannel;
+pub(crate) use controller_registration::keep_registered;
+pub(crate) use controllers::Controllers;
+pub(crate) use discover::voters;
 pub(crate) use error::{ControllerError, PeerError};
+pub(crate) use forward::forward;
+pub(crate) use hosting::Hosting;
+pub(crate) use lifecycle::Lifecycle;
 pub(crate) use links::{Channel, Links};
 pub(crate) use peers::Peers;
+pub use registration::JoinError;
+pub(crate) use registration::Registration;
+pub(crate) use transport::QuorumTransport;

@@ -11,19 +11,19 @@ pub(crate) fn handle(context: &RequestContext, request: ApiVersionsRequest) -> A
     if context.version >= 3 {
         let (name, version) = (&*request.client_software_name, &*request.client_software_version);
         if !is_software_name(name) || !is_software_name(version) {
-            return refused(ErrorCode::InvalidRequest);
+            return refused(context, ErrorCode::InvalidRequest);
         }
         // A client may ask again on the same connection; the first answer stays.
         let _ = context.connection.software.set((name.to_owned(), version.to_owned()));
     }
     if !context.broker.is_meant(request.cluster_id.as_deref(), request.node_id) {
         // KIP-1242: the client meant another cluster or node and should look up its brokers anew.
-        return refused(ErrorCode::RebootstrapRequired);
+        return refused(context, ErrorCode::RebootstrapRequired);
     }
     let image = context.broker.image();
     let features = features::describe(&image);
     ApiVersionsResponse {
-        api_keys: apis::advertised(),
+        api_keys: apis::advertised(context.connection.kind),
         supported_features: features.supported,
         finalized_features: features.finalized,
         finalized_features_epoch: 0,
@@ -31,10 +31,10 @@ pub(crate) fn handle(context: &RequestContext, request: ApiVersionsRequest) -> A
     }
 }
 
-fn refused(error: ErrorCode) -> ApiVersionsResponse {
+fn refused(context: &RequestContext, error: ErrorCode) -> ApiVersionsResponse {
     ApiVersionsResponse {
         error_code: error.code(),
-        api_keys: apis::advertised(),
+        api_keys: apis::advertised(context.connection.kind),
         ..Default::default()
     }
 }

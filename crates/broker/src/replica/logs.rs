@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use millstream_base::{NodeId, Offset, TimestampMs, TopicPartition, Uuid};
@@ -16,8 +16,8 @@ use millstream_env::clock::Clock;
 use millstream_env::random::Random;
 use millstream_env::task;
 use millstream_log::{
-    CheckpointKind, FoundPartition, Log, LogConfig, LogDir, OffsetCheckpoint, OpenOptions,
-    RecoveryReport, StorageError,
+    CheckpointKind, FoundPartition, Log, LogConfig, LogDir, LogDirError, OffsetCheckpoint,
+    OpenOptions, RecoveryReport, StorageError,
 };
 use millstream_metadata::ClusterImage;
 use tracing::{debug, error, info, warn};
@@ -71,6 +71,8 @@ pub(crate) struct Logs {
     absent: Vec<PathBuf>,
     /// Partitions whose logs could not be opened: what the checkpoints say of them is kept for the next start.
     damaged: OnceLock<HashSet<TopicPartition>>,
+    /// The broker's epoch; -1 while it has none.
+    broker_epoch: AtomicI64,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
 }
@@ -131,7 +133,8 @@ impl Logs {
         let each = open_files / dirs.len().max(1);
         dirs.iter().for_each(|dir| dir.open_files().set_limit(each));
         let dirs = dirs.into_iter().map(Dir::new).collect();
-        Self { dirs, absent, damaged: OnceLock::new(), clock, random }
+        let broker_epoch = AtomicI64::new(-1);
+        Self { dirs, absent, damaged: OnceLock::new(), broker_epoch, clock, random }
     }
 
     /// The directories, those that went out of service since the start included.
@@ -139,14 +142,39 @@ impl Logs {
         &self.dirs
     }
 
+    /// The wall clock and the monotonic one.
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
     /// Directories that could not be used when the broker started.
     pub(crate) fn absent(&self) -> &[PathBuf] {
         &self.absent
     }
 
+    /// Notes in every directory which cluster the node has joined.
+    pub(crate) fn join(&self, cluster_id: &str) -> Result<(), LogDirError> {
+        self.dirs.iter().try_for_each(|dir| dir.dir.join(cluster_id))
+    }
+
+    /// Names the broker's epoch, for the marker of a clean stop.
+    pub(crate) fn set_broker_epoch(&self, epoch: i64) {
+        self.broker_epoch.store(epoch, Ordering::Relaxed);
+    }
+
+    /// The epoch at which this run of the broker is registered; `None` while it is not, or the node is alone.
+    pub(crate) fn broker_epoch(&self) -> Option<i64> {
+        Some(self.broker_epoch.load(Ordering::Relaxed)).filter(|epoch| *epoch >= 0)
+    }
+
     /// The ids of the directories in service.
     pub(crate) fn online_ids(&self) -> Vec<Uuid> {
         self.dirs.iter().filter(|dir| dir.is_online()).map(Dir::id).collect()
+    }
+
+    /// The ids of the directories that went out of service since the start.
+    pub(crate) fn offline_ids(&self) -> Vec<Uuid> {
+        self.dirs.iter().filter(|dir| !dir.is_online()).map(Dir::id).collect()
     }
 
     /// Whether a directory that was configured is out of service.
@@ -398,7 +426,7 @@ impl Logs {
             return;
         }
         for dir in self.dirs.iter().filter(|dir| dir.is_online() && is_clean(dir)) {
-            if let Err(failure) = dir.dir.mark_clean(-1) {
+            if let Err(failure) = dir.dir.mark_clean(self.broker_epoch.load(Ordering::Relaxed)) {
                 warn!(error = %failure, "the stop is not marked as clean; the next start will check the logs");
             }
         }

@@ -13,8 +13,10 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::connection::{Connection, Ended};
+use crate::apis::ListenerKind;
 use crate::broker::Broker;
 use crate::context::{ConnectionContext, ConnectionLimits};
+use crate::dispatch::Refusal;
 
 /// The bounds of all connections of one listener.
 #[derive(Debug, Clone)]
@@ -37,6 +39,7 @@ pub(crate) struct ListenerLimits {
 pub(crate) struct Listener {
     socket: TcpListener,
     name: Arc<str>,
+    kind: ListenerKind,
     limits: ListenerLimits,
     counts: Arc<Mutex<Counts>>,
 }
@@ -88,13 +91,13 @@ impl Drop for Place {
 
 /// Binds `address` for the listener `name`.
 pub(crate) fn bind(
-    name: &str,
+    (name, kind): (&str, ListenerKind),
     address: SocketAddr,
     backlog: u32,
     limits: ListenerLimits,
 ) -> io::Result<Listener> {
     let socket = net::listen(address, ListenOptions { backlog })?;
-    Ok(Listener { socket, name: name.into(), limits, counts: Arc::default() })
+    Ok(Listener { socket, name: name.into(), kind, limits, counts: Arc::default() })
 }
 
 impl Listener {
@@ -141,7 +144,7 @@ impl Listener {
                 return;
             }
         };
-        let name = Arc::clone(&self.name);
+        let name = (Arc::clone(&self.name), self.kind);
         let limits = self.limits.connection.clone();
         let context = ConnectionContext::new(Arc::clone(broker), name, peer, local, limits);
         let mut stop = stop.clone();
@@ -161,6 +164,7 @@ fn log_end(peer: SocketAddr, ended: Result<(), Ended>) {
     match ended {
         Ok(()) => debug!(%peer, "disconnected"),
         Err(Ended::Io(error)) => debug!(%peer, %error, "disconnected"),
+        Err(Ended::Refused(Refusal::Starting)) => debug!(%peer, "closed: {}", Refusal::Starting),
         Err(Ended::Idle) => info!(%peer, "closed: {}", Ended::Idle),
         Err(other) => warn!(%peer, "closed: {other}"),
     }

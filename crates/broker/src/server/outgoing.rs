@@ -4,6 +4,7 @@
 
 use std::io;
 
+use bytes::Bytes;
 use millstream_env::fs::Residency;
 use millstream_env::net::{self, More, TcpStream};
 use millstream_env::task;
@@ -48,6 +49,13 @@ impl Outgoing {
         Ok(())
     }
 
+    /// Appends a response frame that another node made: header and body, without the length.
+    pub(crate) fn push_frame(&mut self, frame: &[u8]) {
+        let length = i32::try_from(frame.len()).unwrap_or(i32::MAX);
+        self.bytes.extend_from_slice(&length.to_be_bytes());
+        self.bytes.extend_from_slice(frame);
+    }
+
     /// Appends what another one holds.
     pub(crate) fn append(&mut self, mut other: Self) {
         if self.is_empty() && self.bytes.capacity() == 0 {
@@ -75,10 +83,11 @@ impl Outgoing {
         !self.files.is_empty()
     }
 
-    /// The frames, for who is in the same process. Ranges of files are not among them.
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
+    /// The only frame, without its length, for who is in the same process. Ranges of files are not among it.
+    pub(crate) fn into_frame(self) -> Bytes {
         debug_assert!(self.files.is_empty());
-        self.bytes
+        let mut frame = Bytes::from(self.bytes);
+        frame.split_off(frame.len().min(4))
     }
 
     /// Gives memory back if nothing waits in it.
