@@ -11,6 +11,7 @@ use millstream_base::NodeId;
 use millstream_metadata::ClusterImage;
 use millstream_wire::{ApiKey, Str};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::apis::ListenerKind;
 use crate::authorizer::{Operation, Principal, Resource, operation_bits};
@@ -43,8 +44,11 @@ pub(crate) struct ConnectionInfo {
     pub kind: ListenerKind,
     /// What the client calls its software (ApiVersions v3+).
     pub software: OnceLock<(String, String)>,
+    /// Which node of the cluster speaks over this connection, once it has said so.
+    pub node: OnceLock<NodeId>,
     limits: ConnectionLimits,
     client_id: Mutex<Option<Str>>,
+    more: Notify,
 }
 
 /// A connection as dispatch sees it. Cheap to clone.
@@ -72,8 +76,10 @@ impl ConnectionContext {
             listener,
             kind,
             software: OnceLock::new(),
+            node: OnceLock::new(),
             limits,
             client_id: Mutex::new(None),
+            more: Notify::new(),
         };
         Self { broker, info: Arc::new(info) }
     }
@@ -94,6 +100,16 @@ impl ConnectionContext {
 }
 
 impl ConnectionInfo {
+    /// The client sent more while its request still waits for an answer.
+    pub(crate) fn note_more(&self) {
+        self.more.notify_one();
+    }
+
+    /// Completes when the client sends more, or did so since this was asked last.
+    pub(crate) async fn more_came(&self) {
+        self.more.notified().await;
+    }
+
     /// What the active controller sees of a request that another process, or the broker itself, hands to it for
     /// `principal`, who is at `peer`.
     pub(crate) fn on_behalf_of(principal: Principal, peer: SocketAddr) -> Arc<Self> {
@@ -106,8 +122,10 @@ impl ConnectionInfo {
             listener: Arc::from(""),
             kind: ListenerKind::Controller,
             software: OnceLock::new(),
+            node: OnceLock::new(),
             limits,
             client_id: Mutex::new(None),
+            more: Notify::new(),
         })
     }
 }

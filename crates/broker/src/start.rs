@@ -110,7 +110,7 @@ pub async fn start_on(config: BrokerConfig, fs: Arc<dyn Fs>) -> Result<Running, 
     info!(open_files = files, roles = %config.roles, "starting");
     let sockets = sockets::bind(&config).await?;
     let place = Place::new(&config, &sockets)?;
-    let membership = place.membership(&config).await;
+    let membership = place.membership(&config, &*fs).await;
     let open = {
         let (config, clock, random) = (config.clone(), Arc::clone(&clock), Arc::clone(&random));
         move || storage::open(&config, membership, files, &fs, &clock, &random)
@@ -158,13 +158,13 @@ impl Place {
     }
 
     /// What the quorum must know before it opens its log.
-    async fn membership(&self, config: &BrokerConfig) -> Membership {
+    async fn membership(&self, config: &BrokerConfig, fs: &dyn Fs) -> Membership {
         if self.is_alone {
             return Membership::default();
         }
         Membership {
             joins: config.formation != Formation::Alone,
-            voters: cluster::voters(config).await,
+            voters: cluster::voters(config, storage::knows_quorum(config, fs)).await,
             address: self.address(config).map(|it| (it.host.to_string(), it.port)),
         }
     }
@@ -242,6 +242,8 @@ impl Starting {
         broker.quorum().start(Arc::new(QuorumTransport::new(links, broker.node_id(), id)));
         if self.config.roles.controller {
             running.keeping.push(broker.active_controller().start(stopped));
+            let watch = cluster::watch_as_controller(Arc::clone(broker), stopped.clone());
+            running.keeping.push(until(stopped, watch));
         }
         self.join().await?;
         if self.config.roles.controller {

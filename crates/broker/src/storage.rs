@@ -14,7 +14,7 @@ use millstream_env::fs::Fs;
 use millstream_env::random::Random;
 use millstream_log::{ClaimOptions, Claimed, LogDir, LogDirError, claim, claim_to_join};
 use millstream_metadata::ClusterImage;
-use millstream_quorum::{Executor, Quorum, QuorumOptions, Timing, Voter};
+use millstream_quorum::{Executor, METADATA_DIR, Quorum, QuorumOptions, Timing, Voter};
 use tracing::error;
 
 use crate::replica::{Logs, Replicas};
@@ -120,6 +120,14 @@ pub(crate) fn open(
     let logs = Arc::new(Logs::new(dirs, absent, files, Arc::clone(clock), Arc::clone(random)));
     let replicas = Replicas::new(me, logs, settings.current());
     Ok(Storage { identity, quorum, replicas, settings })
+}
+
+/// Whether the data directory has a metadata log: the node has been part of a quorum before.
+pub(crate) fn knows_quorum(config: &BrokerConfig, fs: &dyn Fs) -> bool {
+    let first = || config.log_dirs().first().cloned().unwrap_or_default();
+    let dir = config.node.metadata_log_dir.clone().unwrap_or_else(first);
+    let files = fs.list(&PathBuf::from(dir).join(METADATA_DIR));
+    files.is_ok_and(|files| !files.is_empty())
 }
 
 /// Opens the logs of partitions and hosts what `image` gives to this broker. Whether the broker was killed when it ran

@@ -24,8 +24,6 @@ impl Controllers {
     pub(crate) fn new(config: &BrokerConfig) -> Self {
         let voters = config.voters.iter();
         let servers = config.bootstrap_servers.iter().enumerate();
-        // Below every real id, and not -1, which stands for nobody.
-        let nameless = |at: usize| NodeId(-2 - i32::try_from(at).unwrap_or(0));
         Self {
             listeners: config.controller_listener_names.clone(),
             voters: voters
@@ -55,4 +53,9 @@ impl Controllers {
         let voters = self.voters.iter().filter(|(id, _)| *id != me);
         voters.chain(&self.servers).cloned().collect()
     }
+}
+
+/// The id of the server at that place among the bootstrap servers: below every real id, and not -1, which stands for nobody.
+pub(super) fn nameless(at: usize) -> NodeId {
+    NodeId(-2 - i32::try_from(at).unwrap_or(0))
 }

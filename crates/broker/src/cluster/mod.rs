@@ -16,7 +16,9 @@ mod lifecycle;
 mod links;
 mod peers;
 mod registration;
+mod topics;
 mod transport;
+mod watch;
 
 pub(crate) use answer::ControllerAnswer;
 pub(crate) use channel::ControllerChannel;
@@ -32,3 +34,4 @@ pub(crate) use peers::Peers;
 pub use registration::JoinError;
 pub(crate) use registration::Registration;
 pub(crate) use transport::QuorumTransport;
+pub(crate) use watch::{hung_up, watch_as_controller};

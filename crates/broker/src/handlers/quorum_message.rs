@@ -1,6 +1,6 @@
 //! QuorumMessage (our key 10000, v0): what the nodes of the metadata quorum say to each other. The quorum understands it.
 
-use millstream_base::ErrorCode;
+use millstream_base::{ErrorCode, NodeId};
 use millstream_wire::messages::quorum_message::{QuorumMessageRequest, QuorumMessageResponse};
 
 use crate::authorizer::{Operation, Resource};
@@ -27,6 +27,8 @@ pub(crate) async fn handle(
         );
         return refuse(ErrorCode::InconsistentClusterId, message);
     }
+    // The first to speak over a connection is who speaks over all of it.
+    let _ = context.connection.node.set(NodeId(request.sender));
     let payload = context.broker.quorum().receive(request.payload).await;
     QuorumMessageResponse { payload, ..Default::default() }
 }

@@ -15,6 +15,7 @@ use tracing::{debug, info, warn};
 use super::connection::{Connection, Ended};
 use crate::apis::ListenerKind;
 use crate::broker::Broker;
+use crate::cluster;
 use crate::context::{ConnectionContext, ConnectionLimits};
 use crate::dispatch::Refusal;
 
@@ -150,10 +151,15 @@ impl Listener {
         let mut stop = stop.clone();
         task::spawn(async move {
             let _place = place;
+            let (broker, info) = (Arc::clone(&context.broker), Arc::clone(&context.info));
             let mut connection = Connection::new(stream, context);
             tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => {}
+                _ = stop.wait_for(|stop| *stop) => return,
                 ended = connection.serve() => log_end(peer, ended),
+            }
+            drop(connection);
+            if let Some(node) = info.node.get() {
+                cluster::hung_up(&broker, *node);
             }
         });
     }
