@@ -95,7 +95,7 @@ impl Broker {
             Arc::clone(&parts.config),
             Arc::clone(&parts.clock),
         );
-        Arc::new_cyclic(|me| Self {
+        let broker = Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             peers,
             controllers,
@@ -108,7 +108,9 @@ impl Broker {
             producer_ids: ProducerIds::default(),
             active_controller,
             authorizer: Box::new(AllowAll),
-        })
+        });
+        broker.transactions.set_broker(Arc::downgrade(&broker));
+        broker
     }
 
     /// This broker's id.

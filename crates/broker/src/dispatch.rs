@@ -190,15 +190,13 @@ fn route(
         ApiKey::Heartbeat => now(&context, body, out, h::heartbeat::handle),
         ApiKey::LeaveGroup => later(context, body, h::leave_group::handle),
         ApiKey::OffsetCommit => h::offset_commit::handle(context, body, out),
-        ApiKey::OffsetFetch => now(&context, body, out, h::offset_fetch::handle),
-        ApiKey::ListGroups => now(&context, body, out, h::list_groups::handle),
-        ApiKey::DescribeGroups => now(&context, body, out, h::describe_groups::handle),
+        ApiKey::OffsetFetch => later(context, body, h::offset_fetch::handle),
+        ApiKey::ListGroups => later(context, body, h::list_groups::handle),
+        ApiKey::DescribeGroups => later(context, body, h::describe_groups::handle),
         ApiKey::DeleteGroups => later(context, body, h::delete_groups::handle),
         ApiKey::OffsetDelete => later(context, body, h::offset_delete::handle),
         ApiKey::ConsumerGroupHeartbeat => h::consumer_group_heartbeat::handle(context, body, out),
-        ApiKey::ConsumerGroupDescribe => {
-            now(&context, body, out, h::consumer_group_describe::handle)
-        }
+        ApiKey::ConsumerGroupDescribe => later(context, body, h::consumer_group_describe::handle),
         ApiKey::DeleteRecords => later(context, body, h::delete_records::handle),
         ApiKey::OffsetForLeaderEpoch => {
             now(&context, body, out, h::offset_for_leader_epoch::handle)
@@ -225,10 +223,10 @@ fn route(
         ApiKey::WriteTxnMarkers => later(context, body, h::write_txn_markers::handle),
         ApiKey::TxnOffsetCommit => later(context, body, h::txn_offset_commit::handle),
         ApiKey::DescribeProducers => now(&context, body, out, h::describe_producers::handle),
-        ApiKey::DescribeTransactions => now(&context, body, out, h::describe_transactions::handle),
+        ApiKey::DescribeTransactions => later(context, body, h::describe_transactions::handle),
         ApiKey::Envelope => later(context, body, h::envelope::handle),
         ApiKey::QuorumMessage => later(context, body, h::quorum_message::handle),
-        ApiKey::ListTransactions => now(&context, body, out, h::list_transactions::handle),
+        ApiKey::ListTransactions => later(context, body, h::list_transactions::handle),
         api => Err(Refusal::NotServed { key: api.code(), version: context.version }),
     }
 }

@@ -1,20 +1,26 @@
-//! What the coordinators of groups and of transactions do alike with a partition of their topic: whether it can be asked,
-//! and reading its log when this broker comes to lead it.
+//! What the coordinators of groups and of transactions do alike with the partitions of their topics.
 //!
-//! Key types: [`State`], [`Reading`]. A record that cannot be read is reported and passed over: one bad group or
-//! transactional id does not keep the others from loading. Only a log that cannot be read as batches at all is an error.
+//! Key types: [`Shards`] (which partitions this broker coordinates, after the cluster image), [`CommitLine`] (what is
+//! written and what of it is committed), [`Reading`] (a log on its way into a shard), [`keep_time`] (the one task that
+//! drives deadlines), [`append`] (records on their way into a log).
+//!
+//! A shard belongs to one leader epoch of its partition: in another epoch it neither loads, nor writes, nor answers. What it
+//! decided counts for itself at once and for others when it is committed; when that can never be known, because another
+//! broker leads, the shard is given up with all that it believed, and whoever leads reads what the log kept.
 
-use std::fmt::Display;
+mod commits;
+mod reading;
+mod shards;
+mod timer;
+mod writing;
 
-use millstream_base::{ErrorCode, Offset};
-use millstream_log::ReadError;
-use millstream_records::{BatchError, BatchHeader, BatchView, Batches, Record, Scratch};
-use tracing::warn;
+pub(crate) use commits::{Commit, CommitLine};
+pub(crate) use reading::{LoadReport, Reading, load};
+pub(crate) use shards::{Hosted, Shards};
+pub(crate) use timer::{TimeKeeper, keep_time};
+pub(crate) use writing::{Batch, append};
 
-use crate::replica::Partition;
-
-/// Bad records that are named in the log, at most; the rest is counted.
-const MAX_NAMED: usize = 10;
+use millstream_base::ErrorCode;
 
 /// Whether a shard can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,110 +45,4 @@ impl State {
             Self::Closed => Some(ErrorCode::NotCoordinator),
         }
     }
-}
-
-/// Why a log cannot be loaded.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LoadError {
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    #[error("reading the segment: {0}")]
-    Io(#[from] std::io::Error),
-    #[error("the batch at offset {offset}: {source}")]
-    Batch { offset: Offset, source: BatchError },
-}
-
-/// What was found on the way.
-#[derive(Debug, Default)]
-pub(crate) struct Report {
-    /// All records.
-    pub records: u64,
-    /// Those of kinds that are not kept.
-    pub skipped: u64,
-    /// Those that cannot be read.
-    pub bad: usize,
-}
-
-/// A partition whose log is being read.
-#[derive(Debug)]
-pub(crate) struct Reading<'a> {
-    partition: &'a Partition,
-    /// What its records are of, for the log.
-    of: &'static str,
-    /// What was found so far.
-    pub report: Report,
-}
-
-impl<'a> Reading<'a> {
-    /// Of a partition whose records are `of` something.
-    pub(crate) fn new(partition: &'a Partition, of: &'static str) -> Self {
-        Self { partition, of, report: Report::default() }
-    }
-
-    /// Gives every record of every batch that `wants` to be read, in order.
-    pub(crate) fn read(
-        &mut self,
-        buffer_bytes: u32,
-        wants: impl Fn(&BatchHeader) -> bool,
-        mut each: impl FnMut(&mut Self, &BatchHeader, &Record<'_>),
-    ) -> Result<(), LoadError> {
-        let mut scratch = Scratch::new();
-        read_batches(self.partition, buffer_bytes, |batch| {
-            let header = *batch.header();
-            if !wants(&header) {
-                return;
-            }
-            let records = match batch.records(&mut scratch) {
-                Ok(records) => records,
-                Err(cause) => return self.name_bad(header.base_offset, &cause),
-            };
-            for record in records {
-                match record {
-                    Ok(record) => {
-                        self.report.records += 1;
-                        each(self, &header, &record);
-                    }
-                    Err(cause) => return self.name_bad(header.base_offset, &cause),
-                }
-            }
-        })
-    }
-
-    /// A record is passed over.
-    pub(crate) fn name_bad(&mut self, offset: Offset, cause: &dyn Display) {
-        self.report.bad += 1;
-        if self.report.bad <= MAX_NAMED {
-            let partition = &self.partition.name;
-            warn!(%partition, %offset, %cause, "a record of {} state is passed over", self.of);
-        }
-    }
-}
-
-/// Reads every batch of a partition's log, in order.
-fn read_batches(
-    partition: &Partition,
-    buffer_bytes: u32,
-    mut each: impl FnMut(&BatchView<'_>),
-) -> Result<(), LoadError> {
-    let (mut from, end) = partition.with_log(|log| (log.log_start_offset(), log.end_offset()));
-    while from < end {
-        let plan = partition.with_log(|log| log.plan_read(from, end, buffer_bytes, true))?;
-        let Some(range) = plan.resolve()?.range else { return Ok(()) };
-        let bytes = range.read()?;
-        let before = from;
-        for batch in Batches::new(&bytes) {
-            let batch = match batch {
-                Ok(batch) => batch,
-                // The last batch of a read may be cut; the next read begins with it.
-                Err(_) if from > before => break,
-                Err(source) => return Err(LoadError::Batch { offset: from, source }),
-            };
-            each(&batch);
-            from = batch.header().last_offset().plus(1);
-        }
-        if from <= before {
-            return Ok(());
-        }
-    }
-    Ok(())
 }

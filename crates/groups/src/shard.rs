@@ -130,12 +130,12 @@ impl Shard {
         cx.finish(())
     }
 
-    /// The shard is given up: answers everybody who waits.
-    pub fn unload(&mut self, now: Now) -> Vec<(RequestToken, Response)> {
-        let mut cx = Cx::new(now, &self.config, &mut self.timers);
+    /// The shard is given up: everybody who waits is told `error`.
+    pub fn unload(&mut self, error: ErrorCode) -> Vec<(RequestToken, Response)> {
+        let mut cx = Cx::new(LOADING, &self.config, &mut self.timers);
         for group in self.groups.values_mut() {
             match group {
-                Group::Classic(group) => group.dissolve(&mut cx, ErrorCode::NotCoordinator),
+                Group::Classic(group) => group.dissolve(&mut cx, error),
                 Group::Consumer(group) => group.dissolve(cx.timers),
             }
         }

@@ -3,12 +3,12 @@
 //! Key type: [`GroupCoordinator`]. Which shards there are follows the cluster image ([`GroupCoordinator::refresh`]); a
 //! request finds its shard by the hash of its group id, without a lock.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use millstream_base::{ErrorCode, NodeId, PartitionIndex, ProducerEpoch, ProducerId};
+use millstream_base::{ErrorCode, NodeId, Offset, PartitionIndex, ProducerEpoch, ProducerId};
 use millstream_config::BrokerConfig;
 use millstream_env::clock::Clock;
 use millstream_env::random::Random;
@@ -18,34 +18,29 @@ use millstream_groups::{
     SyncResponse,
 };
 use millstream_metadata::ClusterImage;
-use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tracing::warn;
 
-use super::partition_of;
 use super::shard::{HostedShard, InTransaction, NEVER, Written};
+use super::topic::TopicMaker;
 use super::topics::ImageTopics;
-use crate::replica::{Appended, Partition, TxnMarker, Verification};
+use crate::replica::{Partition, TxnMarker, Verification};
+use crate::state_log::{Commit, LoadReport, Shards, TimeKeeper, keep_time};
 use crate::topic_rules::OFFSETS_TOPIC;
-
-/// By partition of `__consumer_offsets`; `None` where another broker leads. Empty while the topic does not exist.
-type Slots = Vec<Option<Arc<HostedShard>>>;
 
 /// The group coordinator of this broker.
 #[derive(Debug)]
 pub(crate) struct GroupCoordinator {
-    me: NodeId,
     config: Arc<ArcSwap<BrokerConfig>>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
-    slots: ArcSwap<Slots>,
+    shards: Shards<HostedShard>,
     /// What shards know of topics.
     topics: ArcSwap<ImageTopics>,
-    /// One refresh at a time.
-    refreshing: Mutex<()>,
     /// Until when the timer task sleeps, on the monotonic clock.
     sleeps_until_ms: AtomicI64,
     wake: Arc<Notify>,
+    topic_maker: TopicMaker,
 }
 
 impl GroupCoordinator {
@@ -57,15 +52,14 @@ impl GroupCoordinator {
         random: Arc<dyn Random>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            me,
             config,
             clock,
             random,
-            slots: ArcSwap::default(),
+            shards: Shards::new(OFFSETS_TOPIC, me),
             topics: ArcSwap::default(),
-            refreshing: Mutex::new(()),
             sleeps_until_ms: AtomicI64::new(NEVER),
             wake: Arc::new(Notify::new()),
+            topic_maker: TopicMaker::default(),
         })
     }
 
@@ -78,6 +72,11 @@ impl GroupCoordinator {
     pub(crate) fn now(&self) -> Now {
         let mono_ms = i64::try_from(self.clock.monotonic().as_millis()).unwrap_or(i64::MAX);
         Now { wall_ms: self.clock.now_ms().get(), mono_ms }
+    }
+
+    /// What makes the coordinators' topics.
+    pub(crate) const fn topic_maker(&self) -> &TopicMaker {
+        &self.topic_maker
     }
 
     /// Sixteen random bytes, for member ids.
@@ -94,87 +93,42 @@ impl GroupCoordinator {
         image: &ClusterImage,
         hosted: impl Fn(PartitionIndex) -> Option<Arc<Partition>>,
     ) {
-        let _one = self.refreshing.lock();
-        let old = self.slots.load_full();
-        let Some(topic) = image.topics.get(OFFSETS_TOPIC) else {
-            if !old.is_empty() {
-                self.slots.store(Arc::default());
-                self.close(old.iter().flatten());
-            }
-            return;
+        let make = |replica, epoch| {
+            HostedShard::new(replica, epoch, self.group_config(), self.commit_timeout())
         };
-        let mut slots = Slots::new();
-        let mut fresh = Vec::new();
-        let mut kept = Vec::new();
-        for (index, partition) in topic.partitions.iter() {
-            let at = usize::try_from(index.get()).unwrap_or_default();
-            slots.resize(slots.len().max(at + 1), None);
-            let replica = hosted(*index).filter(|_| partition.leader == Some(self.me));
-            let known = old.get(at).and_then(Option::as_ref);
-            let slot = replica.map(|replica| match known {
-                Some(known)
-                    if Arc::ptr_eq(&known.partition, &replica)
-                        && known.epoch == partition.leader_epoch =>
-                {
-                    kept.push(at);
-                    Arc::clone(known)
-                }
-                _ => {
-                    let config = self.group_config();
-                    let timeout = self.commit_timeout();
-                    let epoch = partition.leader_epoch;
-                    let shard = HostedShard::new(replica, epoch, config, timeout);
-                    fresh.push(Arc::clone(&shard));
-                    shard
-                }
-            });
-            if let Some(place) = slots.get_mut(at) {
-                *place = slot;
-            }
-        }
-        self.slots.store(Arc::new(slots));
-        let gone = old.iter().enumerate().filter(|(at, _)| !kept.contains(at));
-        self.close(gone.filter_map(|(_, slot)| slot.as_ref()));
-        for shard in fresh {
-            self.load_in_background(shard);
+        for shard in self.shards.refresh(image, hosted, make) {
+            self.load(shard);
         }
     }
 
     /// Gives up all shards: the broker stops. Says how many requests were waiting.
     pub(crate) fn close_all(&self) -> usize {
-        let _one = self.refreshing.lock();
-        let old = self.slots.swap(Arc::default());
-        self.close(old.iter().flatten())
+        self.shards.close_all()
     }
 
-    fn close<'a>(&self, shards: impl Iterator<Item = &'a Arc<HostedShard>>) -> usize {
-        let now = self.now();
-        shards.map(|shard| shard.close(now)).sum()
-    }
-
-    fn load_in_background(self: &Arc<Self>, shard: Arc<HostedShard>) {
+    fn load(self: &Arc<Self>, shard: Arc<HostedShard>) {
         // A new topic's shards answer at once, so that the first member of the first group need not come twice.
-        if shard.partition.with_log(|log| log.log_start_offset() == log.end_offset()) {
-            self.activate(&shard, Shard::new(self.group_config()));
+        if shard.partition.with_log(|log| log.end_offset() == Offset::ZERO) {
+            self.activate(&shard, Shard::new(self.group_config()), &LoadReport::default());
             return self.note_deadline(&shard);
         }
         let coordinator = Arc::clone(self);
-        task::spawn_blocking(move || {
+        self.shards.load(shard, move |shard| {
             let buffer = coordinator.config.load().groups.offsets_load_buffer_size;
             let buffer = u32::try_from(buffer).unwrap_or(1);
             let clock = Arc::clone(&coordinator.clock);
             let config = coordinator.group_config();
             match super::load::load(&shard, config, buffer, || clock.monotonic()) {
-                Some(loaded) => coordinator.activate(&shard, loaded),
+                Some((loaded, report)) => coordinator.activate(&shard, loaded, &report),
                 None => shard.fail(),
             }
             coordinator.note_deadline(&shard);
         });
     }
 
-    fn activate(&self, hosted: &HostedShard, mut shard: Shard) {
+    fn activate(&self, hosted: &HostedShard, mut shard: Shard, report: &LoadReport) {
         shard.set_topics(self.topics.load_full());
-        hosted.activate(self.now(), shard);
+        hosted.activate(self.now(), shard, report);
         // Topics and settings may have changed since the shard was made.
         let config = self.group_config();
         let _ = hosted.touch(|shard| {
@@ -244,28 +198,24 @@ impl GroupCoordinator {
 
     /// The shard of a group, or why this broker has none.
     pub(crate) fn shard(&self, group_id: &str) -> Result<Arc<HostedShard>, ErrorCode> {
-        let slots = self.slots.load();
-        if slots.is_empty() {
-            return Err(ErrorCode::CoordinatorNotAvailable);
-        }
-        let slot = slots.get(partition_of(group_id, slots.len())).and_then(Option::as_ref);
-        slot.cloned().ok_or(ErrorCode::NotCoordinator)
+        self.shards.of(group_id)
     }
 
     /// All shards of this broker.
     pub(crate) fn shards(&self) -> Vec<Arc<HostedShard>> {
-        self.slots.load().iter().flatten().cloned().collect()
+        self.shards.all()
     }
 
     // --- Requests ----------------------------------------------------------------------------------------------
 
-    /// Looks at a group's shard.
-    pub(crate) fn read<R>(
+    /// Looks at a group's shard, and waits until what is seen there is committed.
+    pub(crate) async fn read<R>(
         &self,
         group_id: &str,
         look: impl FnOnce(&Shard) -> R,
     ) -> Result<R, ErrorCode> {
-        self.shard(group_id)?.read(look)
+        let seen = self.shard(group_id)?.read(look)?;
+        seen.committed().await
     }
 
     /// Runs what never writes and never waits.
@@ -334,11 +284,9 @@ impl GroupCoordinator {
         &self,
         partition: PartitionIndex,
         marker: &TxnMarker,
-    ) -> Result<Option<Appended>, ErrorCode> {
-        let slots = self.slots.load();
-        let at = usize::try_from(partition.get()).ok();
-        let slot = at.and_then(|at| slots.get(at)).and_then(Option::as_ref);
-        slot.ok_or(ErrorCode::NotLeaderOrFollower)?.end_transaction(self.now(), marker)
+    ) -> Result<Commit, ErrorCode> {
+        let shard = self.shards.at(partition).ok_or(ErrorCode::NotLeaderOrFollower)?;
+        shard.end_transaction(self.now(), marker)
     }
 
     fn park(
@@ -404,14 +352,14 @@ impl GroupCoordinator {
             self.wake.notify_one();
         }
     }
+}
 
-    /// Handles what is due and says when to come back.
-    fn fire_due(&self) -> i64 {
+impl TimeKeeper for GroupCoordinator {
+    fn fire_due(self: &Arc<Self>) -> Duration {
         // Whoever sets a deadline from here on wakes the task again, as it might be missed below.
         self.sleeps_until_ms.store(NEVER, Ordering::SeqCst);
-        let slots = self.slots.load_full();
         let mut next = NEVER;
-        for shard in slots.iter().flatten() {
+        for shard in self.shards() {
             let now = self.now();
             if shard.next_deadline_ms() <= now.mono_ms {
                 shard.fire_due(now);
@@ -419,7 +367,8 @@ impl GroupCoordinator {
             next = next.min(shard.next_deadline_ms());
         }
         self.sleeps_until_ms.store(next, Ordering::SeqCst);
-        next
+        let wait_ms = next.saturating_sub(self.now().mono_ms);
+        Duration::from_millis(u64::try_from(wait_ms).unwrap_or_default())
     }
 }
 
@@ -434,19 +383,4 @@ pub(super) fn assignors(configured: &[String]) -> Vec<String> {
         }
     }
     names
-}
-
-/// The one task that drives the timers of all groups.
-async fn keep_time(coordinator: Weak<GroupCoordinator>, wake: Arc<Notify>) {
-    /// How long the task sleeps at most, so that it notices that its coordinator is gone.
-    const LONGEST_MS: i64 = 60_000;
-    loop {
-        let Some(alive) = coordinator.upgrade() else { return };
-        let next = alive.fire_due();
-        let wait_ms = next.saturating_sub(alive.now().mono_ms).clamp(1, LONGEST_MS);
-        // While it sleeps, the task does not keep the coordinator alive.
-        drop(alive);
-        let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or(1));
-        let _ = task::timeout(wait, wake.notified()).await;
-    }
 }

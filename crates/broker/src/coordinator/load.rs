@@ -7,40 +7,35 @@ use std::time::Duration;
 
 use millstream_groups::{GroupConfig, Loaded, Origin, Shard};
 use millstream_records::{BatchHeader, EndTxnMarker, Record};
-use tracing::{error, info};
+use tracing::info;
 
 use super::shard::HostedShard;
-use crate::state_log::Reading;
+use crate::state_log::{self, Hosted, LoadReport, Reading};
 
-/// Reads the whole log. May take long: not on an async thread. `None` when the log cannot be read; why is logged.
+/// Reads the whole log, as far as it is there, with what is not committed yet. May take long: not on an async thread. `None` when
+/// the log cannot be read, or the shard is closed meanwhile.
 pub(super) fn load(
     hosted: &Arc<HostedShard>,
     config: GroupConfig,
     buffer_bytes: u32,
     elapsed: impl Fn() -> Duration,
-) -> Option<Shard> {
+) -> Option<(Shard, LoadReport)> {
     let partition = &hosted.partition;
     let start = elapsed();
     let mut shard = Shard::new(config);
-    let mut reading = Reading::new(partition, "group");
-    let read = reading.read(
+    let report = state_log::load(
+        partition,
+        "group",
         buffer_bytes,
+        || hosted.is_loading(),
         |_| true,
         |reading, header, record| take(reading, header, record, &mut shard),
-    );
-    let report = reading.report;
-    if let Err(cause) = read {
-        error!(
-            partition = %partition.name,
-            %cause,
-            "the groups of this partition cannot be loaded: its clients are told that there is no coordinator"
-        );
-        return None;
-    }
+    )?;
     if report.records > 0 {
         let took_ms = elapsed().saturating_sub(start).as_millis();
         info!(
             partition = %partition.name,
+            epoch = hosted.epoch().get(),
             groups = shard.group_count(),
             records = report.records,
             skipped = report.skipped,
@@ -49,7 +44,7 @@ pub(super) fn load(
             "loaded consumer groups"
         );
     }
-    Some(shard)
+    Some((shard, report))
 }
 
 fn take(reading: &mut Reading<'_>, header: &BatchHeader, record: &Record<'_>, shard: &mut Shard) {

@@ -1,27 +1,25 @@
 //! One shard with its partition, its lock and the requests that wait in it.
 //!
 //! Key type: [`HostedShard`]. Under the lock: decide, append (one write to the page cache), apply. Waiting for the commit,
-//! and sending replies to other tasks, never happens under it longer than a channel send takes.
+//! and sending replies to other tasks, never happens under it longer than a channel send takes. What a client is told waits for
+//! everything that was written before, whether its own request wrote something or not; only a classic heartbeat, which tells nothing
+//! but whether the member is known, does not.
 
 use std::collections::{BTreeSet, HashMap};
 use std::mem::take;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use millstream_base::{ErrorCode, LeaderEpoch, ProducerEpoch, ProducerId, TimestampMs};
-use millstream_env::task;
-use millstream_groups::{
-    Decided, EncodeRecordError, GroupConfig, Now, Origin, Record, RequestToken, Response, Shard,
-};
-use millstream_partition::AppendOrigin;
-use millstream_records::{BatchBuilder, BatchOptions};
+use millstream_groups::{Decided, GroupConfig, Now, Origin, Record, RequestToken, Response, Shard};
+use millstream_records::BatchBuilder;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
-use crate::replica::{Appended, Partition, TxnMarker, Verification};
-use crate::state_log::State;
+use crate::replica::{Partition, TxnMarker, Verification};
+use crate::state_log::{self, Batch, Commit, CommitLine, Hosted, LoadReport, State};
 
 /// Stands for "no deadline".
 pub(super) const NEVER: i64 = i64::MAX;
@@ -38,8 +36,6 @@ pub(super) struct Inner {
     builder: BatchBuilder,
     /// Topics that were deleted while the log was being read.
     deleted_meanwhile: BTreeSet<Arc<str>>,
-    /// `offsets.commit.timeout.ms`.
-    commit_timeout: Duration,
 }
 
 /// A shard that this broker hosts.
@@ -47,8 +43,10 @@ pub(super) struct Inner {
 pub(crate) struct HostedShard {
     pub(super) partition: Arc<Partition>,
     /// The epoch in which this broker leads the partition.
-    pub(super) epoch: LeaderEpoch,
+    epoch: LeaderEpoch,
     inner: Mutex<Inner>,
+    /// What is written and what of it is committed.
+    line: Arc<CommitLine>,
     /// When the shard wants to be called next, on the monotonic clock.
     next_deadline_ms: AtomicI64,
 }
@@ -62,26 +60,45 @@ pub(crate) struct InTransaction {
     pub verification: Option<Verification>,
 }
 
-/// A decision whose records are in the log.
+/// An answer that may have to wait.
 #[derive(Debug)]
 pub(crate) struct Written<R> {
     /// The answer, to be sent when `committed` says so.
     pub reply: R,
     /// `None` when it may be sent at once.
-    pub committed: Option<oneshot::Receiver<Result<(), ErrorCode>>>,
+    pub committed: Option<Commit>,
 }
 
 impl<R> Written<R> {
     /// Waits for the commit.
     pub(crate) async fn committed(self) -> Result<R, ErrorCode> {
-        let Some(committed) = self.committed else { return Ok(self.reply) };
-        // The task that waits for the disk is gone only when the broker stops.
-        committed.await.unwrap_or(Err(ErrorCode::CoordinatorNotAvailable))?;
+        if let Some(committed) = self.committed {
+            committed.done().await?;
+        }
         Ok(self.reply)
     }
 }
 
+impl Hosted for HostedShard {
+    fn partition(&self) -> &Arc<Partition> {
+        &self.partition
+    }
+
+    fn epoch(&self) -> LeaderEpoch {
+        self.epoch
+    }
+
+    fn is_loading(&self) -> bool {
+        self.inner.lock().state == State::Loading
+    }
+
+    fn close(&self) -> usize {
+        self.give_up(State::Closed, ErrorCode::NotCoordinator)
+    }
+}
+
 impl HostedShard {
+    /// A shard that is to be loaded. `commit_timeout`: how long a reply waits for its records (`offsets.commit.timeout.ms`).
     pub(super) fn new(
         partition: Arc<Partition>,
         epoch: LeaderEpoch,
@@ -95,13 +112,17 @@ impl HostedShard {
             next_token: 0,
             builder: BatchBuilder::default(),
             deleted_meanwhile: BTreeSet::new(),
-            commit_timeout,
         };
-        Arc::new(Self {
-            partition,
-            epoch,
-            inner: Mutex::new(inner),
-            next_deadline_ms: AtomicI64::new(NEVER),
+        Arc::new_cyclic(|me: &Weak<Self>| {
+            let me = Weak::clone(me);
+            let on_loss = move |code| me.upgrade().into_iter().for_each(|shard| shard.lost(code));
+            Self {
+                partition,
+                epoch,
+                inner: Mutex::new(inner),
+                line: CommitLine::new(commit_timeout, on_loss),
+                next_deadline_ms: AtomicI64::new(NEVER),
+            }
         })
     }
 
@@ -113,9 +134,10 @@ impl HostedShard {
         }
     }
 
-    /// Looks at the state.
-    pub(crate) fn read<R>(&self, look: impl FnOnce(&Shard) -> R) -> Result<R, ErrorCode> {
-        Ok(look(&self.lock_active()?.shard))
+    /// Looks at the state; what is seen may be told when it is committed.
+    pub(crate) fn read<R>(&self, look: impl FnOnce(&Shard) -> R) -> Result<Written<R>, ErrorCode> {
+        let inner = self.lock_active()?;
+        Ok(Written { reply: look(&inner.shard), committed: self.line.pending() })
     }
 
     /// Runs what never writes and never waits (a heartbeat).
@@ -149,19 +171,30 @@ impl HostedShard {
         outcome
     }
 
-    /// Writes the end of a transaction, and takes it into account. `None` when it was written before.
+    /// Writes the end of a transaction, and takes it into account, unless it was written before. What is returned says when
+    /// it will stay.
     pub(crate) fn end_transaction(
         &self,
         now: Now,
         marker: &TxnMarker,
-    ) -> Result<Option<Appended>, ErrorCode> {
+    ) -> Result<Commit, ErrorCode> {
         let mut inner = self.lock_active()?;
-        let appended = self.partition.append_marker(marker, TimestampMs(now.wall_ms));
-        let appended = appended.map_err(|cause| cause.code())?;
-        if appended.is_some() {
-            inner.shard.end_transaction(marker.producer_id.get(), marker.commit);
+        if self.partition.leadership().epoch != self.epoch {
+            return Err(ErrorCode::NotLeaderOrFollower);
         }
-        Ok(appended)
+        let appended = self.partition.append_marker(marker, TimestampMs(now.wall_ms));
+        match appended.map_err(|cause| cause.code())? {
+            Some(appended) => {
+                inner.shard.end_transaction(marker.producer_id.get(), marker.commit);
+                self.line.wrote(appended.last_offset.plus(1), appended.durable);
+            }
+            // Whoever wrote it may not have waited for it.
+            None => {
+                let end = self.partition.with_log(|log| log.end_offset());
+                self.line.wrote(end, self.partition.when_committed(end));
+            }
+        }
+        Ok(self.line.commit())
     }
 
     /// Decides a request whose answer may come later; gives the place where it will come.
@@ -214,14 +247,15 @@ impl HostedShard {
         self.next_deadline_ms.store(next, Ordering::SeqCst);
     }
 
-    /// The log is read: the shard answers from now on.
-    pub(super) fn activate(&self, now: Now, shard: Shard) {
+    /// The log is read: the shard answers from now on, and tells what it read when that is committed.
+    pub(super) fn activate(&self, now: Now, shard: Shard, report: &LoadReport) {
         let mut inner = self.inner.lock();
         if inner.state != State::Loading {
             return;
         }
         inner.shard = shard;
         inner.state = State::Active;
+        self.line.wrote(report.end, self.partition.when_committed(report.end));
         let decided = inner.shard.finish_loading(now);
         if let Err(code) = self.settle(&mut inner, decided, now, None) {
             warn!(partition = %self.partition.name, error = %code, "a loaded group could not be written");
@@ -287,15 +321,30 @@ impl HostedShard {
         }
     }
 
-    /// This broker does not lead the partition any more: everybody who waits is sent on. Says how many.
-    pub(super) fn close(&self, now: Now) -> usize {
-        let mut inner = self.inner.lock();
-        inner.state = State::Closed;
-        let waiting = inner.waiting.len();
-        let replies = inner.shard.unload(now);
-        inner.answer(replies);
-        inner.waiting.clear();
-        self.next_deadline_ms.store(NEVER, Ordering::SeqCst);
+    /// What was decided may be lost: nothing more is said from this state. Whoever leads next reads what is left.
+    fn lost(&self, code: ErrorCode) {
+        let is_active = self.inner.lock().state == State::Active;
+        if is_active {
+            error!(partition = %self.partition.name, epoch = self.epoch.get(), error = %code,
+                "group state that was written may be lost: its groups are given up here");
+            let closed = code == ErrorCode::NotCoordinator;
+            self.give_up(if closed { State::Closed } else { State::Failed }, code);
+        }
+    }
+
+    /// Everybody who waits is sent on with `code`. Says how many.
+    fn give_up(&self, state: State, code: ErrorCode) -> usize {
+        let waiting = {
+            let mut inner = self.inner.lock();
+            inner.state = state;
+            let waiting = inner.waiting.len();
+            let replies = inner.shard.unload(code);
+            inner.answer(replies);
+            inner.waiting.clear();
+            self.next_deadline_ms.store(NEVER, Ordering::SeqCst);
+            waiting
+        };
+        self.line.end(code);
         waiting
     }
 
@@ -306,73 +355,42 @@ impl HostedShard {
         now: Now,
         transaction: Option<&InTransaction>,
     ) -> Result<Written<R>, ErrorCode> {
-        if decided.records.is_empty() {
-            let (reply, replies) = inner.shard.apply(now, decided, NOWHERE);
-            inner.answer(replies);
-            return Ok(Written { reply, committed: None });
-        }
-        match self.append(&mut inner.builder, &decided.records, now, transaction) {
-            Ok(appended) => {
-                let producer_id = transaction.map(|transaction| transaction.producer.0.get());
-                let origin = Origin { log_offset: appended.first_offset.get(), producer_id };
-                let (reply, replies) = inner.shard.apply(now, decided, origin);
-                let committed = inner.answer_when_committed(replies, appended);
-                Ok(Written { reply, committed })
-            }
+        let origin = match self.write(inner, &decided.records, now, transaction) {
+            Ok(origin) => origin,
             Err(code) => {
                 let replies = inner.shard.abort(now, decided, code);
                 inner.answer(replies);
-                Err(Shard::append_error(code))
+                return Err(Shard::append_error(code));
             }
+        };
+        let (reply, replies) = inner.shard.apply(now, decided, origin);
+        let committed = self.line.pending();
+        match &committed {
+            None => inner.answer(replies),
+            Some(commit) => inner.answer_when_committed(replies, commit),
         }
+        Ok(Written { reply, committed })
     }
 
-    /// One batch, one write.
-    fn append(
+    /// One batch, one write; none without records.
+    fn write(
         &self,
-        builder: &mut BatchBuilder,
+        inner: &mut Inner,
         records: &[Record],
         now: Now,
         transaction: Option<&InTransaction>,
-    ) -> Result<Appended, ErrorCode> {
-        let config = self.partition.config();
-        builder.reset(options(transaction));
-        let wall = TimestampMs(now.wall_ms);
-        for record in records {
-            let (key, value) = record.encode().map_err(|cause| too_long(&cause))?;
-            builder
-                .append(wall, Some(&key), value.as_deref(), &[])
-                .map_err(|_| ErrorCode::RecordListTooLarge)?;
+    ) -> Result<Origin, ErrorCode> {
+        if records.is_empty() {
+            return Ok(NOWHERE);
         }
-        let limit = usize::try_from(config.max_message_bytes).unwrap_or_default();
-        if builder.size_bytes() > limit {
-            return Err(ErrorCode::RecordListTooLarge);
-        }
-        let mut batch = builder.build().map_err(|_| ErrorCode::RecordListTooLarge)?;
-        let required = usize::try_from(config.min_insync_replicas).ok();
-        let origin = AppendOrigin::Coordinator;
-        let appended = match transaction {
-            None => self.partition.append(&mut batch, origin, required, wall),
-            Some(InTransaction { producer, verification }) => self.partition.append_in_transaction(
-                &mut batch,
-                *producer,
-                verification.as_ref(),
-                origin,
-                required,
-                wall,
-            ),
-        };
-        appended.map_err(|cause| {
-            error!(partition = %self.partition.name, %cause, "group state could not be written");
-            cause.code()
-        })
+        let (partition, epoch) = (&self.partition, self.epoch);
+        let batch = Batch { partition, epoch, transaction, now: TimestampMs(now.wall_ms) };
+        let records = records.iter().map(Record::encode);
+        let appended = state_log::append(&batch, &mut inner.builder, records)?;
+        self.line.wrote(appended.last_offset.plus(1), appended.durable);
+        let producer_id = transaction.map(|transaction| transaction.producer.0.get());
+        Ok(Origin { log_offset: appended.first_offset.get(), producer_id })
     }
-}
-
-fn options(transaction: Option<&InTransaction>) -> BatchOptions {
-    let Some(transaction) = transaction else { return BatchOptions::default() };
-    let (producer_id, producer_epoch) = transaction.producer;
-    BatchOptions { producer_id, producer_epoch, transactional: true, ..BatchOptions::default() }
 }
 
 impl Inner {
@@ -391,39 +409,20 @@ impl Inner {
         replies.into_iter().filter_map(channel).collect()
     }
 
-    /// Answers once the records are committed, or with an error when they will not be.
-    fn answer_when_committed(
-        &mut self,
-        replies: Vec<(RequestToken, Response)>,
-        appended: Appended,
-    ) -> Option<oneshot::Receiver<Result<(), ErrorCode>>> {
-        let Some(durable) = appended.durable else {
-            self.answer(replies);
-            return None;
-        };
+    /// Answers once everything is committed, or with an error when it will not be.
+    fn answer_when_committed(&mut self, replies: Vec<(RequestToken, Response)>, commit: &Commit) {
         let channels = self.channels(replies);
-        let (tell, committed) = oneshot::channel();
-        let commit_timeout = self.commit_timeout;
-        task::spawn(async move {
-            let outcome = match task::timeout(commit_timeout, durable).await {
-                Ok(Ok(Ok(()))) => Ok(()),
-                Ok(Ok(Err(_)) | Err(_)) => Err(ErrorCode::NotCoordinator),
-                Err(_) => Err(ErrorCode::CoordinatorNotAvailable),
-            };
+        if channels.is_empty() {
+            return;
+        }
+        commit.clone().then(move |outcome| {
             for (channel, response) in channels {
                 let response = match outcome {
                     Ok(()) => response,
-                    Err(code) => response.failed(code),
+                    Err(why) => response.failed(why.code()),
                 };
                 let _ = channel.send(response);
             }
-            let _ = tell.send(outcome);
         });
-        Some(committed)
     }
-}
-
-fn too_long(cause: &EncodeRecordError) -> ErrorCode {
-    warn!(%cause, "a group's record does not fit Kafka's format");
-    ErrorCode::InvalidRequest
 }

@@ -44,7 +44,7 @@ async fn add(context: &RequestContext, request: &AddOffsetsToTxnRequest) -> Resu
         client_version: 0,
     };
     let transactions = context.broker.transactions();
-    let mut written = transactions
+    let written = transactions
         .decide(&asked.transactional_id, |shard, now| shard.add_partitions(now, &asked))?;
     written.commit.done().await?;
     written.reply

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use millstream_base::{ErrorCode, PartitionIndex};
 use millstream_metadata::ClusterImage;
-use millstream_txns::{AddPartitions, Producer, TxnPartition, VerifyPartitions};
+use millstream_txns::{AddPartitions, Producer, TxnPartition};
 use millstream_wire::Str;
 use millstream_wire::messages::add_partitions_to_txn::{
     AddPartitionsToTxnPartitionResult, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
@@ -17,6 +17,7 @@ use crate::authorizer::{Operation, Resource};
 use crate::context::RequestContext;
 use crate::coordinator::convert::own;
 use crate::topic_rules;
+use crate::transactions::{Join, answer_here};
 
 /// From here on brokers ask for several transactions.
 const FIRST_BATCHED: i16 = 4;
@@ -44,12 +45,17 @@ pub(crate) async fn handle(
         let error_code = ErrorCode::ClusterAuthorizationFailed.code();
         return AddPartitionsToTxnResponse { error_code, ..Default::default() };
     }
+    // All are decided before the first is waited for: they are of several producers.
+    let transactions = context.broker.transactions();
+    let said: Vec<_> =
+        request.transactions.iter().map(|asked| answer_here(&join(asked), transactions)).collect();
     let mut results = Vec::with_capacity(request.transactions.len());
-    for asked in request.transactions {
-        let codes = match asked.verify_only {
-            true => verify(&context, &asked),
-            false => add(&context, &asked, 2).await,
+    for (asked, said) in request.transactions.into_iter().zip(said) {
+        let said = match said {
+            Ok((codes, commit)) => commit.done().await.map(|()| codes),
+            Err(code) => Err(code),
         };
+        let codes = said.unwrap_or_else(|code| vec![code; count(&asked)]);
         let topic_results = answer(&context, &asked.topics, &codes);
         results.push(AddPartitionsToTxnResult {
             transactional_id: asked.transactional_id,
@@ -84,7 +90,7 @@ async fn add_for_client(
             *code = ErrorCode::OperationNotAttempted;
         }
     } else {
-        codes = add(context, asked, 0).await;
+        codes = add(context, asked).await;
     }
     answer(context, &asked.topics, &codes)
 }
@@ -96,37 +102,31 @@ fn existing(image: &ClusterImage, topic: &str, index: i32) -> ErrorCode {
     }
 }
 
-async fn add(
-    context: &RequestContext,
-    asked: &AddPartitionsToTxnTransaction,
-    client_version: i16,
-) -> Vec<ErrorCode> {
+async fn add(context: &RequestContext, asked: &AddPartitionsToTxnTransaction) -> Vec<ErrorCode> {
     let request = AddPartitions {
         transactional_id: own(&asked.transactional_id),
         producer: producer(asked),
         partitions: partitions(asked),
-        client_version,
+        client_version: 0,
     };
     let transactions = context.broker.transactions();
     let decide = transactions
         .decide(&request.transactional_id, |shard, now| shard.add_partitions(now, &request));
     let outcome = match decide {
-        Ok(mut written) => written.commit.done().await.and(written.reply),
+        Ok(written) => written.commit.done().await.and(written.reply),
         Err(code) => Err(code),
     };
     vec![outcome.err().unwrap_or(ErrorCode::None); count(asked)]
 }
 
-fn verify(context: &RequestContext, asked: &AddPartitionsToTxnTransaction) -> Vec<ErrorCode> {
-    let partitions = partitions(asked);
-    let request = VerifyPartitions {
-        transactional_id: &asked.transactional_id,
+/// What a broker asks: whether partitions are part of a transaction, or may join it.
+fn join(asked: &AddPartitionsToTxnTransaction) -> Join {
+    Join {
+        transactional_id: own(&asked.transactional_id),
         producer: producer(asked),
-        partitions: &partitions,
-    };
-    let hosted = context.broker.transactions().shard(&asked.transactional_id);
-    let codes = hosted.and_then(|hosted| hosted.read(|shard| shard.verify_partitions(&request)));
-    codes.and_then(|codes| codes).unwrap_or_else(|code| vec![code; partitions.len()])
+        partitions: partitions(asked),
+        may_add: !asked.verify_only,
+    }
 }
 
 const fn producer(asked: &AddPartitionsToTxnTransaction) -> Producer {

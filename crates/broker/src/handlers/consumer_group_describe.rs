@@ -19,24 +19,24 @@ const NOT_ASKED: i32 = i32::MIN;
 const CLASSIC: i8 = 0;
 const CONSUMER: i8 = 1;
 
-pub(crate) fn handle(
-    context: &RequestContext,
+pub(crate) async fn handle(
+    context: RequestContext,
     request: ConsumerGroupDescribeRequest,
 ) -> ConsumerGroupDescribeResponse {
     let image = context.broker.image();
     let asks_operations = request.include_authorized_operations;
-    let group = |group_id: Str| {
-        let mut group = describe(context, &image, group_id);
+    let mut groups = Vec::with_capacity(request.group_ids.len());
+    for group_id in request.group_ids {
+        let mut group = describe(&context, &image, group_id).await;
         if asks_operations && group.error_code == 0 {
             group.authorized_operations = Resource::Group(&group.group_id).all_operations();
         }
-        group
-    };
-    let groups = request.group_ids.into_iter().map(group).collect();
+        groups.push(group);
+    }
     ConsumerGroupDescribeResponse { groups, ..Default::default() }
 }
 
-fn describe(context: &RequestContext, image: &ClusterImage, group_id: Str) -> DescribedGroup {
+async fn describe(context: &RequestContext, image: &ClusterImage, group_id: Str) -> DescribedGroup {
     let groups = context.broker.groups();
     if !groups.speaks_consumer_protocol() {
         return refused(group_id, ErrorCode::UnsupportedVersion, None);
@@ -44,7 +44,7 @@ fn describe(context: &RequestContext, image: &ClusterImage, group_id: Str) -> De
     if !context.allows(Operation::Describe, Resource::Group(&group_id)) {
         return refused(group_id, ErrorCode::GroupAuthorizationFailed, None);
     }
-    match groups.read(&group_id, |shard| shard.describe_consumer_group(&group_id)) {
+    match groups.read(&group_id, |shard| shard.describe_consumer_group(&group_id)).await {
         Ok(Some(group)) => answer(image, group_id, group),
         Ok(None) => {
             let message = format!("there is no consumer-protocol group `{group_id}`");

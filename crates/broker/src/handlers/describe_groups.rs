@@ -20,28 +20,28 @@ const FIRST_WITH_MESSAGE: i16 = 6;
 /// What AuthorizedOperations says when nobody asked.
 const NOT_ASKED: i32 = i32::MIN;
 
-pub(crate) fn handle(
-    context: &RequestContext,
+pub(crate) async fn handle(
+    context: RequestContext,
     request: DescribeGroupsRequest,
 ) -> DescribeGroupsResponse {
     let asks_operations = request.include_authorized_operations;
-    let group = |group_id: Str| {
-        let mut group = describe(context, group_id);
+    let mut groups = Vec::with_capacity(request.groups.len());
+    for group_id in request.groups {
+        let mut group = describe(&context, group_id).await;
         if asks_operations && group.error_code == 0 {
             group.authorized_operations = Resource::Group(&group.group_id).all_operations();
         }
-        group
-    };
-    let groups = request.groups.into_iter().map(group).collect();
+        groups.push(group);
+    }
     DescribeGroupsResponse { groups, ..Default::default() }
 }
 
-fn describe(context: &RequestContext, group_id: Str) -> DescribedGroup {
+async fn describe(context: &RequestContext, group_id: Str) -> DescribedGroup {
     if !context.allows(Operation::Describe, Resource::Group(&group_id)) {
         return refused(group_id, ErrorCode::GroupAuthorizationFailed, None);
     }
     let groups = context.broker.groups();
-    let found = groups.read(&group_id, |shard| shard.describe_group(&group_id));
+    let found = groups.read(&group_id, |shard| shard.describe_group(&group_id)).await;
     match found {
         Ok(Some(group)) => answer(context.version, group_id, group),
         Ok(None) if context.version >= FIRST_WITH_NOT_FOUND => {

@@ -10,20 +10,25 @@ use millstream_wire::messages::describe_transactions::{
 use crate::authorizer::{Operation, Resource};
 use crate::context::RequestContext;
 
-pub(crate) fn handle(
-    context: &RequestContext,
+pub(crate) async fn handle(
+    context: RequestContext,
     request: DescribeTransactionsRequest,
 ) -> DescribeTransactionsResponse {
-    let states = request.transactional_ids.into_iter().map(|id| match find(context, &id) {
-        Ok(described) => answer(context, id, described),
-        Err(code) => {
-            TransactionState { error_code: code.code(), transactional_id: id, ..Default::default() }
-        }
-    });
-    DescribeTransactionsResponse { transaction_states: states.collect(), ..Default::default() }
+    let mut states = Vec::with_capacity(request.transactional_ids.len());
+    for id in request.transactional_ids {
+        states.push(match find(&context, &id).await {
+            Ok(described) => answer(&context, id, described),
+            Err(code) => TransactionState {
+                error_code: code.code(),
+                transactional_id: id,
+                ..Default::default()
+            },
+        });
+    }
+    DescribeTransactionsResponse { transaction_states: states, ..Default::default() }
 }
 
-fn find(context: &RequestContext, id: &str) -> Result<DescribedTxn, ErrorCode> {
+async fn find(context: &RequestContext, id: &str) -> Result<DescribedTxn, ErrorCode> {
     if !context.allows(Operation::Describe, Resource::TransactionalId(id)) {
         return Err(ErrorCode::TransactionalIdAuthorizationFailed);
     }
@@ -36,7 +41,9 @@ fn find(context: &RequestContext, id: &str) -> Result<DescribedTxn, ErrorCode> {
         Err(ErrorCode::CoordinatorNotAvailable) => return Err(ErrorCode::TransactionalIdNotFound),
         Err(code) => return Err(code),
     };
-    hosted.read(|shard| shard.describe(id))?.ok_or(ErrorCode::TransactionalIdNotFound)
+    let (described, commit) = hosted.read(|shard| shard.describe(id))?;
+    commit.done().await?;
+    described.ok_or(ErrorCode::TransactionalIdNotFound)
 }
 
 fn answer(context: &RequestContext, id: Str, described: DescribedTxn) -> TransactionState {

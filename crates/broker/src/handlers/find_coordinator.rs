@@ -9,6 +9,7 @@ use millstream_wire::messages::find_coordinator::{
 };
 
 use crate::authorizer::{Operation, Resource};
+use crate::cluster_view::is_alive;
 use crate::context::RequestContext;
 use crate::coordinator::{ensure_offsets_topic, partition_of};
 use crate::topic_rules::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
@@ -100,6 +101,8 @@ fn leader_of(context: &RequestContext, topic: &str, key: &str) -> Result<(i32, S
     let index = i32::try_from(partition_of(key, topic.partitions.len())).unwrap_or_default();
     let partition = topic.partition(PartitionIndex(index)).ok_or_else(missing)?;
     let leader = partition.leader.ok_or_else(missing)?;
-    let (host, port) = context.address_of(&image, leader).ok_or_else(missing)?;
+    // A leader that is gone is replaced in a moment; until then there is none.
+    let alive = Some(leader).filter(|leader| is_alive(&image, *leader)).ok_or_else(missing)?;
+    let (host, port) = context.address_of(&image, alive).ok_or_else(missing)?;
     Ok((leader.get(), host, port))
 }

@@ -6,14 +6,25 @@ use millstream_wire::messages::list_groups::{ListGroupsRequest, ListGroupsRespon
 use crate::authorizer::{Operation, Resource};
 use crate::context::RequestContext;
 
-pub(crate) fn handle(context: &RequestContext, request: ListGroupsRequest) -> ListGroupsResponse {
+pub(crate) async fn handle(
+    context: RequestContext,
+    request: ListGroupsRequest,
+) -> ListGroupsResponse {
     let states: Vec<&str> = request.states_filter.iter().map(|state| &**state).collect();
     let kinds: Vec<&str> = request.types_filter.iter().map(|kind| &**kind).collect();
     let sees_all = context.allows(Operation::Describe, Resource::Cluster);
     let mut error = ErrorCode::None;
     let mut groups = Vec::new();
-    for shard in context.broker.groups().shards() {
-        let listed = match shard.read(|shard| shard.list_groups(&states, &kinds)) {
+    // All are looked at before the first is waited for.
+    let shards = context.broker.groups().shards();
+    let seen: Vec<_> =
+        shards.iter().map(|shard| shard.read(|shard| shard.list_groups(&states, &kinds))).collect();
+    for seen in seen {
+        let listed = match seen {
+            Ok(seen) => seen.committed().await,
+            Err(code) => Err(code),
+        };
+        let listed = match listed {
             Ok(listed) => listed,
             // Groups of a partition that has just moved are listed by its new leader.
             Err(ErrorCode::NotCoordinator) => continue,

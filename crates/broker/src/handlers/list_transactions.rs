@@ -10,12 +10,13 @@ use regex::{Regex, RegexBuilder};
 
 use crate::authorizer::{Operation, Resource};
 use crate::context::RequestContext;
+use crate::state_log::Commit;
 
 /// The memory that a client's pattern may take.
 const MAX_PATTERN_BYTES: usize = 256 * 1024;
 
-pub(crate) fn handle(
-    context: &RequestContext,
+pub(crate) async fn handle(
+    context: RequestContext,
     request: ListTransactionsRequest,
 ) -> ListTransactionsResponse {
     let mut response = ListTransactionsResponse::default();
@@ -38,14 +39,17 @@ pub(crate) fn handle(
             return response;
         }
     };
-    let accepts = |id: &str| pattern.as_ref().is_none_or(|pattern| pattern.is_match(id));
-    let filter = ListFilter {
-        states: &states,
-        producer_ids: &request.producer_id_filters,
-        running_longer_than_ms: request.duration_filter,
-        transactional_id: Some(&accepts),
+    let seen = {
+        let accepts = |id: &str| pattern.as_ref().is_none_or(|pattern| pattern.is_match(id));
+        let filter = ListFilter {
+            states: &states,
+            producer_ids: &request.producer_id_filters,
+            running_longer_than_ms: request.duration_filter,
+            transactional_id: Some(&accepts),
+        };
+        look(&context, &filter)
     };
-    match list(context, &filter) {
+    match tell(&context, seen).await {
         Ok(listed) => response.transaction_states = listed,
         Err(code) => response.error_code = code.code(),
     }
@@ -61,17 +65,38 @@ fn compile(pattern: &str) -> Result<Regex, ErrorCode> {
         .map_err(|_| ErrorCode::InvalidRegularExpression)
 }
 
-fn list(
-    context: &RequestContext,
-    filter: &ListFilter<'_>,
-) -> Result<Vec<TransactionState>, ErrorCode> {
+/// What the shards of this broker have, and what that waits for.
+type Seen = Vec<(Vec<ListedTxn>, Commit)>;
+
+/// All are looked at before the first is waited for.
+fn look(context: &RequestContext, filter: &ListFilter<'_>) -> Result<Seen, ErrorCode> {
     let now = context.broker.clock().now_ms();
     let mut all = Vec::new();
     for hosted in context.broker.transactions().shards() {
-        let listed = hosted.read(|shard| shard.list(now.get(), filter))?;
-        let may_see = |txn: &ListedTxn| {
-            context.allows(Operation::Describe, Resource::TransactionalId(&txn.transactional_id))
-        };
+        match hosted.read(|shard| shard.list(now.get(), filter)) {
+            Ok(seen) => all.push(seen),
+            // What has just moved is listed by its new coordinator.
+            Err(ErrorCode::NotCoordinator) => {}
+            Err(code) => return Err(code),
+        }
+    }
+    Ok(all)
+}
+
+async fn tell(
+    context: &RequestContext,
+    seen: Result<Seen, ErrorCode>,
+) -> Result<Vec<TransactionState>, ErrorCode> {
+    let may_see = |txn: &ListedTxn| {
+        context.allows(Operation::Describe, Resource::TransactionalId(&txn.transactional_id))
+    };
+    let mut all = Vec::new();
+    for (listed, commit) in seen? {
+        match commit.done().await {
+            Ok(()) => {}
+            Err(ErrorCode::NotCoordinator) => continue,
+            Err(code) => return Err(code),
+        }
         all.extend(listed.into_iter().filter(may_see).map(|txn| TransactionState {
             transactional_id: (&txn.transactional_id).into(),
             producer_id: txn.producer_id,

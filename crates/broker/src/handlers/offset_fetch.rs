@@ -19,11 +19,16 @@ use crate::coordinator::convert::{own, own_opt};
 const FIRST_WITH_GROUPS: i16 = 8;
 const FIRST_WITH_TOPIC_IDS: i16 = 10;
 
-pub(crate) fn handle(context: &RequestContext, request: OffsetFetchRequest) -> OffsetFetchResponse {
+pub(crate) async fn handle(
+    context: RequestContext,
+    request: OffsetFetchRequest,
+) -> OffsetFetchResponse {
     let require_stable = request.require_stable;
     if context.version >= FIRST_WITH_GROUPS {
-        let group = |group| fetch(context, group, require_stable);
-        let groups = request.groups.into_iter().map(group).collect();
+        let mut groups = Vec::with_capacity(request.groups.len());
+        for group in request.groups {
+            groups.push(fetch(&context, group, require_stable).await);
+        }
         return OffsetFetchResponse { groups, ..Default::default() };
     }
     let topic = |topic: millstream_wire::messages::offset_fetch::OffsetFetchRequestTopic| {
@@ -39,7 +44,7 @@ pub(crate) fn handle(context: &RequestContext, request: OffsetFetchRequest) -> O
         ..Default::default()
     };
     let asked = group.topics.clone().unwrap_or_default();
-    old_form(context.version, &asked, fetch(context, group, require_stable))
+    old_form(context.version, &asked, fetch(&context, group, require_stable).await)
 }
 
 /// Who asked for what, and by which name or id each topic is to be called in the answer.
@@ -49,14 +54,14 @@ struct Asked {
     partitions: Vec<i32>,
 }
 
-fn fetch(
+async fn fetch(
     context: &RequestContext,
     group: OffsetFetchRequestGroup,
     require_stable: bool,
 ) -> OffsetFetchResponseGroup {
     let group_id = group.group_id.clone();
     let fetched = match context.allows(Operation::Describe, Resource::Group(&group_id)) {
-        true => fetch_topics(context, group, require_stable),
+        true => fetch_topics(context, group, require_stable).await.map_err(in_words),
         false => Err(ErrorCode::GroupAuthorizationFailed),
     };
     let error_code = fetched.as_ref().err().map_or(0, |code| code.code());
@@ -64,7 +69,15 @@ fn fetch(
     OffsetFetchResponseGroup { group_id, topics, error_code }
 }
 
-fn fetch_topics(
+/// Clients do not know that a coordinator may be unavailable for an OffsetFetch; this is what makes them ask again.
+fn in_words(code: ErrorCode) -> ErrorCode {
+    match code {
+        ErrorCode::CoordinatorNotAvailable => ErrorCode::NotCoordinator,
+        code => code,
+    }
+}
+
+async fn fetch_topics(
     context: &RequestContext,
     group: OffsetFetchRequestGroup,
     require_stable: bool,
@@ -84,7 +97,7 @@ fn fetch_topics(
     };
     let groups = context.broker.groups();
     let fetched: FetchedTopics =
-        groups.read(&request.group_id, |shard| shard.fetch_offsets(&request))??;
+        groups.read(&request.group_id, |shard| shard.fetch_offsets(&request)).await??;
     let mut topics = match asked {
         Some(asked) => {
             let named = asked.into_iter().zip(fetched);

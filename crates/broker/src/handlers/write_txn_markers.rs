@@ -2,6 +2,7 @@
 //! it too, to abort a transaction that no coordinator knows any more.
 
 use millstream_base::{ErrorCode, PartitionIndex, ProducerEpoch, ProducerId};
+use millstream_wire::Str;
 use millstream_wire::messages::write_txn_markers::{
     WritableTxnMarker, WritableTxnMarkerPartitionResult, WritableTxnMarkerResult,
     WritableTxnMarkerTopicResult, WriteTxnMarkersRequest, WriteTxnMarkersResponse,
@@ -18,18 +19,28 @@ pub(crate) async fn handle(
 ) -> WriteTxnMarkersResponse {
     let allowed = context.allows(Operation::ClusterAction, Resource::Cluster)
         || context.allows(Operation::Alter, Resource::Cluster);
-    let mut results = Vec::with_capacity(request.markers.len());
-    for marker in request.markers {
-        results.push(write(&context, marker, allowed).await);
+    // All are written before the first is waited for.
+    let written: Vec<_> =
+        request.markers.into_iter().map(|asked| write(&context, asked, allowed)).collect();
+    let mut markers = Vec::with_capacity(written.len());
+    for (producer_id, topics) in written {
+        let mut results = Vec::with_capacity(topics.len());
+        for (name, partitions) in topics {
+            results.push(WritableTxnMarkerTopicResult { name, partitions: stay(partitions).await });
+        }
+        markers.push(WritableTxnMarkerResult { producer_id, topics: results });
     }
-    WriteTxnMarkersResponse { markers: results }
+    WriteTxnMarkersResponse { markers }
 }
 
-async fn write(
+/// Partitions, and what became of the marker in each.
+type Written = Vec<(i32, Result<Marked, ErrorCode>)>;
+
+fn write(
     context: &RequestContext,
     asked: WritableTxnMarker,
     allowed: bool,
-) -> WritableTxnMarkerResult {
+) -> (i64, Vec<(Str, Written)>) {
     let marker = TxnMarker {
         producer_id: ProducerId(asked.producer_id),
         epoch: ProducerEpoch(asked.producer_epoch),
@@ -37,26 +48,28 @@ async fn write(
         commit: asked.transaction_result,
         version: i16::from(asked.transaction_version),
     };
-    let mut topics = Vec::with_capacity(asked.topics.len());
-    for topic in asked.topics {
-        let write_one = |index: &i32| match allowed {
-            true => write_to(context, &topic.name, *index, &marker),
-            false => Err(ErrorCode::ClusterAuthorizationFailed),
+    let topics = asked.topics.into_iter().map(|topic| {
+        let write_one = |index: i32| match allowed {
+            true => (index, write_to(context, &topic.name, index, &marker)),
+            false => (index, Err(ErrorCode::ClusterAuthorizationFailed)),
         };
-        // All are written before the first is waited for.
-        let written: Vec<_> = topic.partition_indexes.iter().map(write_one).collect();
-        let mut partitions = Vec::with_capacity(written.len());
-        for (partition_index, marked) in topic.partition_indexes.into_iter().zip(written) {
-            let outcome = match marked {
-                Ok(marked) => marked.durable().await,
-                Err(code) => Err(code),
-            };
-            let error_code = outcome.err().unwrap_or(ErrorCode::None).code();
-            partitions.push(WritableTxnMarkerPartitionResult { partition_index, error_code });
-        }
-        topics.push(WritableTxnMarkerTopicResult { name: topic.name, partitions });
+        let partitions = topic.partition_indexes.into_iter().map(write_one).collect();
+        (topic.name, partitions)
+    });
+    (asked.producer_id, topics.collect())
+}
+
+async fn stay(written: Written) -> Vec<WritableTxnMarkerPartitionResult> {
+    let mut partitions = Vec::with_capacity(written.len());
+    for (partition_index, marked) in written {
+        let outcome = match marked {
+            Ok(marked) => marked.durable().await,
+            Err(code) => Err(code),
+        };
+        let error_code = outcome.err().unwrap_or(ErrorCode::None).code();
+        partitions.push(WritableTxnMarkerPartitionResult { partition_index, error_code });
     }
-    WritableTxnMarkerResult { producer_id: asked.producer_id, topics }
+    partitions
 }
 
 fn write_to(

@@ -3,45 +3,49 @@
 //! Key type: [`TransactionCoordinator`]. Which shards there are follows the cluster image
 //! ([`TransactionCoordinator::refresh`]); a request finds its shard by the hash of its transactional id, without a lock.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use millstream_base::{ErrorCode, NodeId, PartitionIndex};
+use millstream_base::{ErrorCode, NodeId, Offset, PartitionIndex};
 use millstream_config::BrokerConfig;
 use millstream_env::clock::Clock;
 use millstream_env::task;
 use millstream_metadata::ClusterImage;
 use millstream_txns::{Decided, EndTxn, InitProducerId, InitRefused, Producer, Shard, TxnConfig};
-use parking_lot::Mutex;
 use tracing::{info, warn};
 
+use super::outbox::Outbox;
+use super::remote::{Question, SendMarkers};
 use super::shard::{HostedTxns, Written};
 use crate::broker::Broker;
 use crate::coordinator::{GroupCoordinator, partition_of};
 use crate::replica::{Partition, Replicas};
+use crate::state_log::{LoadReport, Shards, TimeKeeper, keep_time};
 use crate::topic_rules::TRANSACTIONS_TOPIC;
 
 /// How long the answer to EndTxn is held back for the markers, so that the producer's next transaction finds the last one
 /// complete and need not ask twice. The decision is committed by then.
 const HOLD: Duration = Duration::from_millis(20);
 
-/// By partition of `__transaction_state`; `None` where another broker leads. Empty while the topic does not exist.
-type Slots = Vec<Option<Arc<HostedTxns>>>;
-
 /// The transaction coordinator of this broker.
 #[derive(Debug)]
 pub(crate) struct TransactionCoordinator {
-    me: NodeId,
+    pub(super) me: NodeId,
     config: Arc<ArcSwap<BrokerConfig>>,
     pub(super) clock: Arc<dyn Clock>,
     /// The cluster's metadata as this coordinator was told of it last.
     image: ArcSwap<ClusterImage>,
     pub(super) replicas: Arc<Replicas>,
     pub(super) groups: Arc<GroupCoordinator>,
-    slots: ArcSwap<Slots>,
-    /// One refresh at a time.
-    refreshing: Mutex<()>,
+    shards: Shards<HostedTxns>,
+    /// Markers for partitions that others lead.
+    pub(super) marker_outbox: Arc<Outbox<SendMarkers>>,
+    /// Questions about transactions that others coordinate.
+    pub(super) question_outbox: Arc<Outbox<Question>>,
+    /// Transactions that were not used for long are looked for at this time, on the monotonic clock.
+    next_expiry_ms: AtomicI64,
 }
 
 /// What a coordinator needs of its broker.
@@ -64,14 +68,31 @@ impl TransactionCoordinator {
     /// A coordinator without shards; [`TransactionCoordinator::refresh`] gives it some.
     pub(crate) fn new(surroundings: Surroundings) -> Arc<Self> {
         let Surroundings { me, config, clock, image, replicas, groups } = surroundings;
-        let (slots, refreshing) = (ArcSwap::default(), Mutex::new(()));
-        let image = ArcSwap::new(image);
-        Arc::new(Self { me, config, clock, image, replicas, groups, slots, refreshing })
+        let shards = Shards::new(TRANSACTIONS_TOPIC, me);
+        Arc::new(Self {
+            me,
+            config,
+            clock,
+            image: ArcSwap::new(image),
+            replicas,
+            groups,
+            shards,
+            marker_outbox: Outbox::new(),
+            question_outbox: Outbox::new(),
+            next_expiry_ms: AtomicI64::new(i64::MAX),
+        })
+    }
+
+    /// The broker, by which others are reached.
+    pub(crate) fn set_broker(&self, broker: Weak<Broker>) {
+        self.marker_outbox.set_broker(Weak::clone(&broker));
+        self.question_outbox.set_broker(broker);
     }
 
     /// Starts the task that aborts what takes too long and forgets what expired. It ends with the coordinator.
     pub(crate) fn start_timers(self: &Arc<Self>) {
-        task::spawn(keep_time(Arc::downgrade(self)));
+        self.put_off_expiry();
+        task::spawn(keep_time(Arc::downgrade(self), Arc::default()));
     }
 
     // --- Shards ------------------------------------------------------------------------------------------------
@@ -93,66 +114,35 @@ impl TransactionCoordinator {
         image: &ClusterImage,
         hosted: impl Fn(PartitionIndex) -> Option<Arc<Partition>>,
     ) {
-        let _one = self.refreshing.lock();
-        let old = self.slots.load_full();
-        let mut slots = Slots::new();
-        let mut fresh = Vec::new();
-        let partitions = image.topics.get(TRANSACTIONS_TOPIC).map(|topic| topic.partitions.iter());
-        for (index, partition) in partitions.into_iter().flatten() {
-            let at = usize::try_from(index.get()).unwrap_or_default();
-            slots.resize(slots.len().max(at + 1), None);
-            let replica = hosted(*index).filter(|_| partition.leader == Some(self.me));
-            let epoch = partition.leader_epoch;
-            let is_known = |known: &&Arc<HostedTxns>, replica: &Arc<Partition>| {
-                Arc::ptr_eq(&known.partition, replica) && known.epoch == epoch
-            };
-            let slot = replica.map(|replica| {
-                let known = old.get(at).and_then(Option::as_ref);
-                known.filter(|known| is_known(known, &replica)).cloned().unwrap_or_else(|| {
-                    let shard = HostedTxns::new(replica, epoch);
-                    fresh.push(Arc::clone(&shard));
-                    shard
-                })
-            });
-            if let Some(place) = slots.get_mut(at) {
-                *place = slot;
-            }
-        }
-        let slots = Arc::new(slots);
-        self.slots.store(Arc::clone(&slots));
-        for shard in old.iter().flatten() {
-            if !slots.iter().flatten().any(|kept| Arc::ptr_eq(kept, shard)) {
-                shard.close();
-            }
-        }
-        for shard in fresh {
-            self.load_in_background(shard);
+        for shard in self.shards.refresh(image, hosted, HostedTxns::new) {
+            self.load(shard);
         }
     }
 
     /// Gives up all shards: the broker stops.
     pub(crate) fn close_all(&self) {
-        let _one = self.refreshing.lock();
-        for shard in self.slots.swap(Arc::default()).iter().flatten() {
-            shard.close();
-        }
+        self.shards.close_all();
     }
 
-    fn load_in_background(self: &Arc<Self>, hosted: Arc<HostedTxns>) {
+    fn load(self: &Arc<Self>, shard: Arc<HostedTxns>) {
+        if shard.partition.with_log(|log| log.end_offset() == Offset::ZERO) {
+            shard.activate(Shard::new(self.txn_config()), &LoadReport::default());
+            return;
+        }
         let coordinator = Arc::clone(self);
-        task::spawn_blocking(move || {
+        self.shards.load(shard, move |hosted| {
             let buffer = coordinator.config.load().transactions.state_load_buffer_size;
             let buffer = u32::try_from(buffer).unwrap_or(1);
-            let config = coordinator.txn_config();
-            match super::load::load(&hosted.partition, config, buffer) {
-                Some(loaded) => {
-                    for markers in hosted.activate(loaded) {
-                        info!(transactional_id = %markers.transactional_id, commit = markers.commit,
-                            "finishing a transaction whose end was decided before the start");
-                        drop(coordinator.finish(&hosted, markers, None));
-                    }
-                }
-                None => hosted.fail(),
+            let Some((loaded, report)) =
+                super::load::load(&hosted, coordinator.txn_config(), buffer)
+            else {
+                return hosted.fail();
+            };
+            let Some((ends, commit)) = hosted.activate(loaded, &report) else { return };
+            for markers in ends {
+                info!(transactional_id = %markers.transactional_id, commit = markers.commit,
+                    "finishing a transaction whose end was decided before");
+                drop(coordinator.finish(&hosted, markers, commit.clone()));
             }
         });
     }
@@ -166,6 +156,15 @@ impl TransactionCoordinator {
         }
     }
 
+    /// The other broker that coordinates a transactional id; `None` where that is this one, or nobody.
+    pub(super) fn elsewhere(&self, transactional_id: &str) -> Option<NodeId> {
+        let image = self.image();
+        let topic = image.topics.get(TRANSACTIONS_TOPIC)?;
+        let at = partition_of(transactional_id, topic.partitions.len());
+        let index = PartitionIndex(i32::try_from(at).ok()?);
+        topic.partition(index)?.leader.filter(|leader| *leader != self.me)
+    }
+
     /// The settings of transactions.
     pub(super) fn settings(&self) -> millstream_config::TransactionsConfig {
         self.config.load().transactions.clone()
@@ -173,17 +172,12 @@ impl TransactionCoordinator {
 
     /// The shard of a transactional id, or why this broker has none.
     pub(crate) fn shard(&self, transactional_id: &str) -> Result<Arc<HostedTxns>, ErrorCode> {
-        let slots = self.slots.load();
-        if slots.is_empty() {
-            return Err(ErrorCode::CoordinatorNotAvailable);
-        }
-        let slot = slots.get(partition_of(transactional_id, slots.len())).and_then(Option::as_ref);
-        slot.cloned().ok_or(ErrorCode::NotCoordinator)
+        self.shards.of(transactional_id)
     }
 
     /// All shards of this broker.
     pub(crate) fn shards(&self) -> Vec<Arc<HostedTxns>> {
-        self.slots.load().iter().flatten().cloned().collect()
+        self.shards.all()
     }
 
     // --- Requests ----------------------------------------------------------------------------------------------
@@ -244,7 +238,7 @@ impl TransactionCoordinator {
         written: &mut Written<R>,
     ) -> Result<(), ErrorCode> {
         let markers = written.markers.take();
-        let end = markers.map(|markers| self.finish(hosted, markers, Some(written.commit.clone())));
+        let end = markers.map(|markers| self.finish(hosted, markers, written.commit.clone()));
         written.commit.done().await?;
         if let Some(end) = end {
             drop(task::timeout(HOLD, end).await);
@@ -259,14 +253,14 @@ impl TransactionCoordinator {
         let now = self.clock.now_ms();
         for hosted in self.shards() {
             // A shard that is loading has its turn next time.
-            let Ok(late) = hosted.read(|shard| shard.timed_out(now.get())) else { continue };
+            let Ok(late) = hosted.peek(|shard| shard.timed_out(now.get())) else { continue };
             for (id, producer) in late {
                 let decide = |shard: &Shard| shard.abort_timed_out(now.get(), &id, producer);
                 match hosted.decide(now, decide) {
                     Ok(Written { reply: true, markers: Some(markers), commit }) => {
                         info!(transactional_id = %id, producer_id = producer.id,
                             "aborting a transaction that took longer than its time-out");
-                        drop(self.finish(&hosted, markers, Some(commit)));
+                        drop(self.finish(&hosted, markers, commit));
                     }
                     Ok(_) => {}
                     Err(error) => warn!(transactional_id = %id, %error,
@@ -274,6 +268,16 @@ impl TransactionCoordinator {
                 }
             }
         }
+    }
+
+    fn mono_ms(&self) -> i64 {
+        i64::try_from(self.clock.monotonic().as_millis()).unwrap_or(i64::MAX)
+    }
+
+    fn put_off_expiry(&self) {
+        let interval = i64::from(self.config.load().transactions.remove_expired_interval_ms);
+        let next = self.mono_ms().saturating_add(interval);
+        self.next_expiry_ms.store(next, Ordering::Relaxed);
     }
 
     /// Forgets transactional ids that nobody uses.
@@ -299,20 +303,14 @@ fn code_of(refused: InitRefused) -> ErrorCode {
     }
 }
 
-/// The one task that keeps the time of all transactions.
-async fn keep_time(coordinator: Weak<TransactionCoordinator>) {
-    let mut since_expiry = Duration::ZERO;
-    loop {
-        let Some(settings) = coordinator.upgrade().map(|alive| alive.settings()) else { return };
-        let every = |ms: i32| Duration::from_millis(u64::try_from(ms).unwrap_or(1));
-        let tick = every(settings.abort_timed_out_interval_ms);
-        task::sleep(tick).await;
-        let Some(alive) = coordinator.upgrade() else { return };
-        alive.abort_timed_out();
-        since_expiry += tick;
-        if since_expiry >= every(settings.remove_expired_interval_ms) {
-            since_expiry = Duration::ZERO;
-            alive.expire();
+impl TimeKeeper for TransactionCoordinator {
+    fn fire_due(self: &Arc<Self>) -> Duration {
+        self.abort_timed_out();
+        if self.mono_ms() >= self.next_expiry_ms.load(Ordering::Relaxed) {
+            self.put_off_expiry();
+            self.expire();
         }
+        let ms = self.config.load().transactions.abort_timed_out_interval_ms;
+        Duration::from_millis(u64::try_from(ms).unwrap_or(1))
     }
 }

@@ -1,8 +1,9 @@
 //! Whether a partition belongs to a producer's open transaction, or may join it: asked by the leader of a partition before
 //! it takes the first record of a transaction (KIP-890).
 //!
-//! Key types: [`Join`] (the question), [`Joined`] (the answer, at once where nothing needs waiting). The coordinator is this
-//! broker's own; a question to another goes through [`Join::ask`] too, once there are others.
+//! Key types: [`Join`] (the question), [`Joined`] (the answer, at once where nothing needs waiting). The coordinator may be this
+//! broker or another. A yes is given only when what it rests on is committed: a partition that a new coordinator does
+//! not know of would stay open for ever.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,9 @@ use millstream_env::task;
 use millstream_txns::{AddPartitions, Producer, TxnPartition, VerifyPartitions};
 
 use super::host::TransactionCoordinator;
+use super::remote::Question;
+use super::shard::HostedTxns;
+use crate::state_log::Commit;
 
 /// A question about partitions of one producer's transaction.
 #[derive(Debug, Clone)]
@@ -30,29 +34,29 @@ pub(crate) struct Join {
 pub(crate) enum Joined {
     /// It is known.
     Now(Vec<ErrorCode>),
-    /// The coordinator has to wait for the disk, or for the end of the producer's last transaction.
+    /// The coordinator is another broker, or has to wait for its replicas, or for the end of the producer's last transaction.
     Later,
 }
+
+/// What this broker's own coordinator says, and when that counts.
+type Said = Result<(Vec<ErrorCode>, Commit), ErrorCode>;
 
 impl Join {
     /// Asks without waiting.
     pub(crate) fn ask(&self, coordinator: &TransactionCoordinator) -> Joined {
-        if !self.may_add {
-            return Joined::Now(self.verify(coordinator));
+        if coordinator.elsewhere(&self.transactional_id).is_some() {
+            return Joined::Later;
         }
-        match self.add(coordinator) {
-            Ok(written) if !written.commit.is_done() => Joined::Later,
-            Ok(written) => match written.reply {
-                Err(ErrorCode::ConcurrentTransactions) => Joined::Later,
-                Ok(()) => Joined::Now(self.all(ErrorCode::None)),
-                Err(code) => Joined::Now(self.all(code)),
-            },
+        match self.ask_here(coordinator) {
+            Ok((_, commit)) if !commit.is_done() => Joined::Later,
+            Ok((codes, _)) if self.must_wait(&codes) => Joined::Later,
+            Ok((codes, _)) => Joined::Now(codes),
             Err(code) => Joined::Now(self.all(code)),
         }
     }
 
-    /// Asks, and waits: for the commit, and while the producer's last transaction is not complete
-    /// (`add.partitions.to.txn.retry.backoff.*`).
+    /// Asks, and waits: for the answer of another broker, for the commit, and while the producer's last transaction is not
+    /// complete (`add.partitions.to.txn.retry.backoff.*`).
     pub(crate) async fn ask_patiently(
         &self,
         coordinator: &TransactionCoordinator,
@@ -62,53 +66,69 @@ impl Join {
         let pause = ms(settings.add_partitions_retry_backoff_ms);
         let mut left = ms(settings.add_partitions_retry_backoff_max_ms);
         loop {
-            let outcome = match self.add(coordinator) {
-                Ok(mut written) => match written.commit.done().await {
-                    Ok(()) => written.reply,
-                    Err(code) => Err(code),
-                },
-                Err(code) => Err(code),
-            };
-            match outcome {
-                Ok(()) => return self.all(ErrorCode::None),
-                Err(ErrorCode::ConcurrentTransactions) if !left.is_zero() => {
-                    let pause = pause.min(left);
-                    left -= pause;
-                    task::sleep(pause).await;
-                }
-                Err(code) => return self.all(code),
+            let codes = self.ask_once(coordinator).await;
+            if !self.must_wait(&codes) || left.is_zero() {
+                return codes;
             }
+            let pause = pause.min(left);
+            left -= pause;
+            task::sleep(pause).await;
         }
     }
 
-    fn add(
-        &self,
-        coordinator: &TransactionCoordinator,
-    ) -> Result<super::shard::Written<Result<(), ErrorCode>>, ErrorCode> {
+    /// Whether the producer's last transaction has to be complete first.
+    fn must_wait(&self, codes: &[ErrorCode]) -> bool {
+        self.may_add && codes.contains(&ErrorCode::ConcurrentTransactions)
+    }
+
+    async fn ask_once(&self, coordinator: &TransactionCoordinator) -> Vec<ErrorCode> {
+        if let Some(leader) = coordinator.elsewhere(&self.transactional_id) {
+            let answer = coordinator.question_outbox.post(leader, Question(self.clone())).await;
+            return answer.unwrap_or_else(|_| self.all(ErrorCode::NetworkException));
+        }
+        let said = match self.ask_here(coordinator) {
+            Ok((codes, commit)) => commit.done().await.map(|()| codes),
+            Err(code) => Err(code),
+        };
+        said.unwrap_or_else(|code| self.all(code))
+    }
+
+    fn ask_here(&self, coordinator: &TransactionCoordinator) -> Said {
+        let hosted = coordinator.shard(&self.transactional_id)?;
+        if self.may_add { self.add(coordinator, &hosted) } else { self.verify(&hosted) }
+    }
+
+    fn add(&self, coordinator: &TransactionCoordinator, hosted: &HostedTxns) -> Said {
         let request = AddPartitions {
             transactional_id: Arc::clone(&self.transactional_id),
             producer: self.producer,
             partitions: self.partitions.clone(),
             client_version: 2,
         };
-        coordinator.decide(&self.transactional_id, |shard, now| shard.add_partitions(now, &request))
+        let now = coordinator.clock.now_ms();
+        let written = hosted.decide(now, |shard| shard.add_partitions(now.get(), &request))?;
+        let codes = self.all(written.reply.err().unwrap_or(ErrorCode::None));
+        Ok((codes, written.commit))
     }
 
-    fn verify(&self, coordinator: &TransactionCoordinator) -> Vec<ErrorCode> {
+    fn verify(&self, hosted: &HostedTxns) -> Said {
         let request = VerifyPartitions {
             transactional_id: &self.transactional_id,
             producer: self.producer,
             partitions: &self.partitions,
         };
-        let hosted = coordinator.shard(&self.transactional_id);
-        let verified =
-            hosted.and_then(|hosted| hosted.read(|shard| shard.verify_partitions(&request)));
-        verified.and_then(|codes| codes).unwrap_or_else(|code| self.all(code))
+        let (codes, commit) = hosted.read(|shard| shard.verify_partitions(&request))?;
+        Ok((codes.unwrap_or_else(|code| self.all(code)), commit))
     }
 
     fn all(&self, code: ErrorCode) -> Vec<ErrorCode> {
         vec![code; self.partitions.len()]
     }
+}
+
+/// A [`Join`] of another broker's: what this broker's coordinator says, whoever coordinates, and when that counts.
+pub(crate) fn answer_here(join: &Join, coordinator: &TransactionCoordinator) -> Said {
+    join.ask_here(coordinator)
 }
 
 /// How the leader of a partition tells a producer what the coordinator said.

@@ -4,32 +4,31 @@
 
 use millstream_records::Record;
 use millstream_txns::{Loaded, Shard, TxnConfig};
-use tracing::{error, info};
+use tracing::info;
 
-use crate::replica::Partition;
-use crate::state_log::Reading;
+use super::shard::HostedTxns;
+use crate::state_log::{self, Hosted, LoadReport, Reading};
 
-/// Reads the whole log. May take long: not on an async thread. `None` when the log cannot be read; why is logged.
-pub(super) fn load(partition: &Partition, config: TxnConfig, buffer_bytes: u32) -> Option<Shard> {
+/// Reads the whole log, as far as it is there, with what is not committed yet. May take long: not on an async thread. `None` when
+/// the log cannot be read, or the shard is closed meanwhile.
+pub(super) fn load(
+    hosted: &HostedTxns,
+    config: TxnConfig,
+    buffer_bytes: u32,
+) -> Option<(Shard, LoadReport)> {
     let mut shard = Shard::new(config);
-    let mut reading = Reading::new(partition, "transaction");
-    let read = reading.read(
+    let report = state_log::load(
+        &hosted.partition,
+        "transaction",
         buffer_bytes,
+        || hosted.is_loading(),
         |header| !header.attributes.is_control(),
         |reading, _, record| take(reading, record, &mut shard),
-    );
-    let report = reading.report;
-    if let Err(cause) = read {
-        error!(
-            partition = %partition.name,
-            %cause,
-            "the transactions of this partition cannot be loaded: its clients are told that there is no coordinator"
-        );
-        return None;
-    }
+    )?;
     if report.records > 0 {
         info!(
-            partition = %partition.name,
+            partition = %hosted.partition.name,
+            epoch = hosted.epoch.get(),
             transactional_ids = shard.len(),
             records = report.records,
             skipped = report.skipped,
@@ -37,7 +36,7 @@ pub(super) fn load(partition: &Partition, config: TxnConfig, buffer_bytes: u32) 
             "loaded transactions"
         );
     }
-    Some(shard)
+    Some((shard, report))
 }
 
 fn take(reading: &mut Reading<'_>, record: &Record<'_>, shard: &mut Shard) {

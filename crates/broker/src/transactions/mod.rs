@@ -4,7 +4,7 @@
 //! Key types: [`TransactionCoordinator`] (one a broker), `HostedTxns` (one for each `__transaction_state` partition that this
 //! broker leads). All decisions are made in the `txns` crate; here are the lock, the log, the clock and the markers. A
 //! marker is written only when the decision behind it is committed, and the transaction is complete only when all its
-//! markers are.
+//! markers are. Partitions and transactional ids of other brokers are reached through `remote`.
 
 mod finish;
 mod follow;
@@ -12,11 +12,13 @@ mod host;
 mod join;
 mod load;
 mod markers;
+mod outbox;
+mod remote;
 mod shard;
 
 pub(crate) use follow::FollowMetadata;
 pub(crate) use host::{Surroundings, TransactionCoordinator};
-pub(crate) use join::{Join, Joined, in_leaders_words};
+pub(crate) use join::{Join, Joined, answer_here, in_leaders_words};
 pub(crate) use markers::{Marked, write_marker};
 
 use millstream_base::ErrorCode;
@@ -30,8 +32,6 @@ use crate::topic_rules::TRANSACTIONS_TOPIC;
 pub(crate) async fn ensure_transactions_topic(broker: &Broker) -> Result<(), ErrorCode> {
     let config = broker.config().clone();
     let settings = &config.transactions;
-    let brokers = broker.image().alive_brokers().count();
-    let min_isr = config.internal_min_insync_replicas(InternalTopic::Transactions, brokers);
     let topic = NewInternalTopic {
         name: TRANSACTIONS_TOPIC,
         kind: InternalTopic::Transactions,
@@ -40,7 +40,6 @@ pub(crate) async fn ensure_transactions_topic(broker: &Broker) -> Result<(), Err
             ("cleanup.policy", "compact"),
             ("compression.type", "uncompressed"),
             ("unclean.leader.election.enable", "false"),
-            ("min.insync.replicas", &min_isr.to_string()),
             ("segment.bytes", &settings.state_segment_bytes.to_string()),
         ],
     };

@@ -4,31 +4,27 @@
 //! the commit happens outside. A reply waits for everything that was written before it, so nobody is told of a state that
 //! could be lost.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use millstream_base::{ErrorCode, LeaderEpoch, TimestampMs};
-use millstream_env::task;
-use millstream_partition::AppendOrigin;
-use millstream_records::{BatchBuilder, BatchOptions};
+use millstream_records::BatchBuilder;
 use millstream_txns::{Decided, Markers, Record, Shard, TxnConfig};
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::watch;
-use tracing::{error, warn};
+use tracing::error;
 
-use crate::replica::{Appended, Durable, Partition};
-use crate::state_log::State;
+use crate::replica::Partition;
+use crate::state_log::{self, Batch, Commit, CommitLine, Hosted, LoadReport, State};
+
+/// How long a reply waits for its records to be committed.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 struct Inner {
     state: State,
     shard: Shard,
     builder: BatchBuilder,
-    /// The last record that somebody has to wait for.
-    pending: i64,
 }
-
-/// How far the log is committed; `Err` when it will not be.
-type Progress = Result<i64, ErrorCode>;
 
 /// A shard that this broker hosts.
 #[derive(Debug)]
@@ -37,32 +33,8 @@ pub(crate) struct HostedTxns {
     /// The epoch in which this broker leads the partition: the coordinator's epoch.
     pub(super) epoch: LeaderEpoch,
     inner: Mutex<Inner>,
-    committed: watch::Sender<Progress>,
-}
-
-/// A place in the log that has to be committed.
-#[derive(Debug, Clone)]
-pub(crate) struct Commit {
-    up_to: i64,
-    committed: watch::Receiver<Progress>,
-}
-
-impl Commit {
-    /// Whether it is.
-    pub(crate) fn is_done(&self) -> bool {
-        matches!(*self.committed.borrow(), Ok(end) if end >= self.up_to)
-    }
-
-    /// Waits until it is.
-    pub(crate) async fn done(&mut self) -> Result<(), ErrorCode> {
-        let up_to = self.up_to;
-        let enough = |progress: &Progress| progress.map_or(true, |end| end >= up_to);
-        match self.committed.wait_for(enough).await {
-            Ok(progress) => progress.map(|_| ()),
-            // The shard is gone.
-            Err(_) => Err(ErrorCode::NotCoordinator),
-        }
-    }
+    /// What is written and what of it is committed.
+    line: Arc<CommitLine>,
 }
 
 /// A decision whose records are in the log.
@@ -76,16 +48,38 @@ pub(crate) struct Written<R> {
     pub commit: Commit,
 }
 
+impl Hosted for HostedTxns {
+    fn partition(&self) -> &Arc<Partition> {
+        &self.partition
+    }
+
+    fn epoch(&self) -> LeaderEpoch {
+        self.epoch
+    }
+
+    fn is_loading(&self) -> bool {
+        self.inner.lock().state == State::Loading
+    }
+
+    fn close(&self) -> usize {
+        self.give_up(State::Closed, ErrorCode::NotCoordinator);
+        0
+    }
+}
+
 impl HostedTxns {
     pub(super) fn new(partition: Arc<Partition>, epoch: LeaderEpoch) -> Arc<Self> {
         let inner = Inner {
             state: State::Loading,
             shard: Shard::default(),
             builder: BatchBuilder::default(),
-            pending: -1,
         };
-        let (committed, _) = watch::channel(Ok(-1));
-        Arc::new(Self { partition, epoch, inner: Mutex::new(inner), committed })
+        Arc::new_cyclic(|me: &Weak<Self>| {
+            let me = Weak::clone(me);
+            let on_loss = move |code| me.upgrade().into_iter().for_each(|shard| shard.lost(code));
+            let line = CommitLine::new(PATIENCE, on_loss);
+            Self { partition, epoch, inner: Mutex::new(inner), line }
+        })
     }
 
     fn lock_active(&self) -> Result<MutexGuard<'_, Inner>, ErrorCode> {
@@ -101,87 +95,61 @@ impl HostedTxns {
         matches!(self.inner.lock().state, State::Loading | State::Active)
     }
 
-    /// Looks at the state.
-    pub(crate) fn read<R>(&self, look: impl FnOnce(&Shard) -> R) -> Result<R, ErrorCode> {
+    /// Looks at the state without waiting: for what is asked again before it counts.
+    pub(super) fn peek<R>(&self, look: impl FnOnce(&Shard) -> R) -> Result<R, ErrorCode> {
         Ok(look(&self.lock_active()?.shard))
+    }
+
+    /// Looks at the state; what is seen may be told when it is committed.
+    pub(crate) fn read<R>(&self, look: impl FnOnce(&Shard) -> R) -> Result<(R, Commit), ErrorCode> {
+        let inner = self.lock_active()?;
+        Ok((look(&inner.shard), self.line.commit()))
     }
 
     /// Decides, and writes what was decided.
     pub(crate) fn decide<R>(
-        self: &Arc<Self>,
+        &self,
         now: TimestampMs,
         decide: impl FnOnce(&Shard) -> Decided<R>,
     ) -> Result<Written<R>, ErrorCode> {
         let mut inner = self.lock_active()?;
         let Decided { records, reply, markers } = decide(&inner.shard);
         if !records.is_empty() {
-            let appended = self.append(&mut inner.builder, &records, now)?;
+            self.append(&mut inner.builder, &records, now)?;
             inner.shard.apply(records);
-            self.note_appended(&mut inner, appended);
         }
-        let commit = Commit { up_to: inner.pending, committed: self.committed.subscribe() };
-        Ok(Written { reply, markers, commit })
+        Ok(Written { reply, markers, commit: self.line.commit() })
     }
 
-    fn note_appended(self: &Arc<Self>, inner: &mut Inner, appended: Appended) {
-        let Some(durable) = appended.durable else { return };
-        let last = appended.last_offset.get();
-        inner.pending = last;
-        let hosted = Arc::clone(self);
-        task::spawn(async move { hosted.wait_durable(durable, last).await });
-    }
-
-    async fn wait_durable(&self, durable: Durable, last: i64) {
-        if let Ok(Ok(())) = durable.await {
-            self.committed.send_modify(|progress| {
-                *progress = progress.map(|end| end.max(last));
-            });
-            return;
-        }
-        // What was applied may be lost: nothing more is said from this state.
-        error!(partition = %self.partition.name, "transaction state could not be written");
-        self.inner.lock().state = State::Failed;
-        self.committed.send_modify(|progress| {
-            *progress = Err(ErrorCode::CoordinatorNotAvailable);
-        });
-    }
-
-    /// One batch, one write.
     fn append(
         &self,
         builder: &mut BatchBuilder,
         records: &[Record],
         now: TimestampMs,
-    ) -> Result<Appended, ErrorCode> {
-        let config = self.partition.config();
-        builder.reset(BatchOptions::default());
-        for record in records {
-            let (key, value) = record.encode().map_err(|cause| {
-                warn!(%cause, "the state of a transaction does not fit Kafka's format");
-                ErrorCode::InvalidRequest
-            })?;
-            builder
-                .append(now, Some(&key), value.as_deref(), &[])
-                .map_err(|_| ErrorCode::RecordListTooLarge)?;
-        }
-        let mut batch = builder.build().map_err(|_| ErrorCode::RecordListTooLarge)?;
-        let required = usize::try_from(config.min_insync_replicas).ok();
-        let origin = AppendOrigin::Coordinator;
-        self.partition.append(&mut batch, origin, required, now).map_err(|cause| {
-            warn!(partition = %self.partition.name, %cause, "transaction state could not be written");
-            in_coordinators_words(cause.code())
-        })
+    ) -> Result<(), ErrorCode> {
+        let (partition, epoch) = (&self.partition, self.epoch);
+        let batch = Batch { partition, epoch, transaction: None, now };
+        let appended = state_log::append(&batch, builder, records.iter().map(Record::encode));
+        let appended = appended.map_err(millstream_groups::Shard::append_error)?;
+        self.line.wrote(appended.last_offset.plus(1), appended.durable);
+        Ok(())
     }
 
-    /// The log is read: the shard answers from now on. Gives the ends that were decided before.
-    pub(super) fn activate(&self, shard: Shard) -> Vec<Markers> {
+    /// The log is read: the shard answers from now on, and tells what it read when that is committed. Gives the ends that were
+    /// decided before, whose markers may be written then too.
+    pub(super) fn activate(
+        &self,
+        shard: Shard,
+        report: &LoadReport,
+    ) -> Option<(Vec<Markers>, Commit)> {
         let mut inner = self.inner.lock();
         if inner.state != State::Loading {
-            return Vec::new();
+            return None;
         }
         inner.shard = shard;
         inner.state = State::Active;
-        inner.shard.finish_loading()
+        self.line.wrote(report.end, self.partition.when_committed(report.end));
+        Some((inner.shard.finish_loading(), self.line.commit()))
     }
 
     /// New settings.
@@ -197,29 +165,23 @@ impl HostedTxns {
         }
     }
 
-    /// This broker does not lead the partition any more.
-    pub(super) fn close(&self) {
-        let mut inner = self.inner.lock();
-        inner.state = State::Closed;
-        inner.shard = Shard::default();
-        drop(inner);
-        self.committed.send_modify(|progress| {
-            *progress = progress.and(Err(ErrorCode::NotCoordinator));
-        });
+    /// What was decided may be lost: nothing more is said from this state. Whoever leads next reads what is left.
+    fn lost(&self, code: ErrorCode) {
+        let is_active = self.inner.lock().state == State::Active;
+        if is_active {
+            error!(partition = %self.partition.name, epoch = self.epoch.get(), error = %code,
+                "transaction state that was written may be lost: its transactions are given up here");
+            let closed = code == ErrorCode::NotCoordinator;
+            self.give_up(if closed { State::Closed } else { State::Failed }, code);
+        }
     }
-}
 
-/// A producer retries against the coordinator, so errors of the partition are told in the coordinator's words.
-const fn in_coordinators_words(error: ErrorCode) -> ErrorCode {
-    match error {
-        ErrorCode::UnknownTopicOrPartition
-        | ErrorCode::NotEnoughReplicas
-        | ErrorCode::NotEnoughReplicasAfterAppend
-        | ErrorCode::RequestTimedOut => ErrorCode::CoordinatorNotAvailable,
-        ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,
-        ErrorCode::RecordListTooLarge
-        | ErrorCode::MessageTooLarge
-        | ErrorCode::InvalidFetchSize => ErrorCode::UnknownServerError,
-        other => other,
+    fn give_up(&self, state: State, code: ErrorCode) {
+        {
+            let mut inner = self.inner.lock();
+            inner.state = state;
+            inner.shard = Shard::default();
+        }
+        self.line.end(code);
     }
 }

@@ -410,7 +410,7 @@ impl Lab {
 
     /// The coordinator starts anew from its log.
     pub(super) fn restart(&mut self) {
-        let replies = self.shard.unload(self.now);
+        let replies = self.shard.unload(ErrorCode::NotCoordinator);
         self.hand_out(replies);
         let topics = Arc::clone(&self.shard.topics);
         self.shard = load(&self.config, &self.log);

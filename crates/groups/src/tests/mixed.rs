@@ -494,7 +494,7 @@ impl World {
 
     fn restart(&mut self) {
         self.trace.push("restart".to_owned());
-        let replies = self.shard.unload(self.now);
+        let replies = self.shard.unload(ErrorCode::NotCoordinator);
         self.hand_out(replies);
         self.shard = load(&self.config, &self.log);
         self.shard.set_topics(Arc::new(self.topics.clone()));

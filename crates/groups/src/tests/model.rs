@@ -302,7 +302,7 @@ impl World {
     }
 
     fn restart(&mut self) {
-        let _ = self.shard.unload(self.now);
+        let _ = self.shard.unload(ErrorCode::NotCoordinator);
         self.shard = load(&self.config, &self.log);
         let decided = self.shard.finish_loading(self.now);
         self.settle(decided, false);

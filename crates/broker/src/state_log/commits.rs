@@ -1,0 +1,287 @@
+//! What a shard has written, what of it is committed, and who waits for the difference.
+//!
+//! Key types: [`CommitLine`] (one a shard), [`Commit`] (a place on it). A reply waits for everything that was written
+//! before it, whether it wrote something itself or not: nobody is told of a state that could be lost. Commits come in the
+//! order of the log, so one queue and one task a shard do, and the task is there only while something is written and not
+//! committed.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use millstream_base::{ErrorCode, Offset};
+use millstream_env::task::{self, Instant};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::replica::{CommitFailure, Durable};
+
+/// Why it is not known that something is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotCommitted {
+    /// Not in time. It is in the log and may be committed later.
+    Late,
+    /// The shard is given up.
+    Over(ErrorCode),
+}
+
+impl NotCommitted {
+    /// What a client is told: to ask again, here or elsewhere.
+    pub(crate) const fn code(self) -> ErrorCode {
+        match self {
+            Self::Late => ErrorCode::CoordinatorNotAvailable,
+            Self::Over(code) => code,
+        }
+    }
+}
+
+/// How a wait ended.
+pub(crate) type Outcome = Result<(), NotCommitted>;
+type Tell = Box<dyn FnOnce(Outcome) + Send>;
+
+struct Waiting {
+    up_to: Offset,
+    until: Instant,
+    tell: Tell,
+}
+
+struct Line {
+    /// One past the last record that has to be waited for.
+    written: Offset,
+    /// All below is committed.
+    committed: Offset,
+    over: Option<ErrorCode>,
+    /// In the order of `up_to` and of `until`.
+    waiting: VecDeque<Waiting>,
+    /// What the partition says of each write, in the order of the log.
+    writes: VecDeque<(Offset, Durable)>,
+    /// Whether a task looks after `writes`.
+    driven: bool,
+    patience: Duration,
+}
+
+/// What a shard has written, and how far that is committed.
+pub(crate) struct CommitLine {
+    line: Mutex<Line>,
+    /// Told, once, when what was written may be lost.
+    on_loss: Box<dyn Fn(ErrorCode) + Send + Sync>,
+}
+
+impl std::fmt::Debug for CommitLine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let line = self.line.lock();
+        f.debug_struct("CommitLine")
+            .field("written", &line.written)
+            .field("committed", &line.committed)
+            .field("over", &line.over)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A place on a [`CommitLine`]. Complete when everything written before it is committed.
+#[derive(Clone, Debug)]
+pub(crate) struct Commit {
+    line: Arc<CommitLine>,
+    up_to: Offset,
+}
+
+impl CommitLine {
+    /// Nothing is written. Who waits longer than `patience` is told so. `on_loss` hears when what was written may be lost.
+    pub(crate) fn new(
+        patience: Duration,
+        on_loss: impl Fn(ErrorCode) + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        let line = Line {
+            written: Offset::ZERO,
+            committed: Offset::ZERO,
+            over: None,
+            waiting: VecDeque::new(),
+            writes: VecDeque::new(),
+            driven: false,
+            patience,
+        };
+        Arc::new(Self { line: Mutex::new(line), on_loss: Box::new(on_loss) })
+    }
+
+    /// Everything below `end` is in the log; it is committed when `durable` says so, or already.
+    pub(crate) fn wrote(self: &Arc<Self>, end: Offset, durable: Option<Durable>) {
+        let Some(durable) = durable else { return };
+        let mut line = self.line.lock();
+        if line.over.is_some() {
+            return;
+        }
+        line.written = line.written.max(end);
+        line.writes.push_back((end, durable));
+        if !line.driven {
+            line.driven = true;
+            task::spawn(drive(Arc::clone(self)));
+        }
+    }
+
+    /// Where the line ends now.
+    pub(crate) fn commit(self: &Arc<Self>) -> Commit {
+        Commit { line: Arc::clone(self), up_to: self.line.lock().written }
+    }
+
+    /// Where the line ends now; `None` when everything is committed.
+    pub(crate) fn pending(self: &Arc<Self>) -> Option<Commit> {
+        let line = self.line.lock();
+        let is_pending = line.over.is_some() || line.committed < line.written;
+        let up_to = line.written;
+        drop(line);
+        is_pending.then(|| Commit { line: Arc::clone(self), up_to })
+    }
+
+    /// The shard is given up: nobody learns more.
+    pub(crate) fn end(&self, code: ErrorCode) {
+        let waiting = {
+            let mut line = self.line.lock();
+            line.over.get_or_insert(code);
+            line.writes.clear();
+            std::mem::take(&mut line.waiting)
+        };
+        for waiting in waiting {
+            (waiting.tell)(Err(NotCommitted::Over(code)));
+        }
+    }
+
+    /// Calls `tell` when everything below `up_to` is committed, or will not be.
+    fn when(&self, up_to: Offset, tell: Tell) {
+        let mut line = self.line.lock();
+        let outcome = match line.over {
+            Some(code) => Err(NotCommitted::Over(code)),
+            None if line.committed >= up_to => Ok(()),
+            None => {
+                let until = Instant::now() + line.patience;
+                let at = line.waiting.partition_point(|other| other.up_to <= up_to);
+                line.waiting.insert(at, Waiting { up_to, until, tell });
+                return;
+            }
+        };
+        drop(line);
+        tell(outcome);
+    }
+
+    fn advance(&self, end: Offset) {
+        let done: Vec<Waiting> = {
+            let mut line = self.line.lock();
+            line.committed = line.committed.max(end);
+            let count = line.waiting.partition_point(|waiting| waiting.up_to <= end);
+            line.waiting.drain(..count).collect()
+        };
+        for waiting in done {
+            (waiting.tell)(Ok(()));
+        }
+    }
+
+    /// Tells those who waited long enough.
+    fn give_up_waiting(&self) {
+        let now = Instant::now();
+        let late: Vec<Waiting> = {
+            let mut line = self.line.lock();
+            let (late, waiting) =
+                std::mem::take(&mut line.waiting).into_iter().partition(|it| it.until <= now);
+            line.waiting = waiting;
+            late.into()
+        };
+        for waiting in late {
+            (waiting.tell)(Err(NotCommitted::Late));
+        }
+    }
+
+    /// The next write to look after. Without one, whoever writes next has to start the task again.
+    fn next_write(&self) -> Option<(Offset, Durable)> {
+        let mut line = self.line.lock();
+        let next = line.writes.pop_front();
+        line.driven = next.is_some();
+        next
+    }
+
+    /// When somebody will have waited long enough.
+    fn next_deadline(&self) -> Instant {
+        let line = self.line.lock();
+        let next = line.waiting.iter().map(|waiting| waiting.until).min();
+        next.unwrap_or_else(|| Instant::now() + line.patience)
+    }
+
+    fn lose(&self, code: ErrorCode) {
+        // The shard first: who is told that it is over must not find it as it was.
+        (self.on_loss)(code);
+        self.end(code);
+    }
+}
+
+/// Looks after all that is written and not committed.
+async fn drive(line: Arc<CommitLine>) {
+    while let Some((end, mut durable)) = line.next_write() {
+        let outcome = loop {
+            let until = line.next_deadline();
+            match task::timeout_at(until, &mut durable).await {
+                Ok(outcome) => break outcome,
+                Err(_) => line.give_up_waiting(),
+            }
+        };
+        match outcome {
+            // All in-sync replicas have it, few as they are: it is committed.
+            Ok(Ok(()) | Err(CommitFailure::NotEnoughReplicas)) => line.advance(end),
+            Ok(Err(CommitFailure::Storage(_))) => line.lose(ErrorCode::CoordinatorNotAvailable),
+            // Another broker leads, or the partition is gone.
+            Ok(Err(CommitFailure::NotLeader)) | Err(_) => line.lose(ErrorCode::NotCoordinator),
+        }
+    }
+}
+
+impl Commit {
+    /// Whether everything is committed.
+    pub(crate) fn is_done(&self) -> bool {
+        let line = self.line.line.lock();
+        line.over.is_none() && line.committed >= self.up_to
+    }
+
+    /// Waits until everything is committed, for as long as replies wait; the error is what a client is told.
+    pub(crate) async fn done(&self) -> Result<(), ErrorCode> {
+        self.wait().await.map_err(NotCommitted::code)
+    }
+
+    fn wait(&self) -> Done {
+        let (tell, done) = oneshot::channel();
+        let tell: Tell = Box::new(move |outcome| {
+            // Who asked may have given up.
+            let _ = tell.send(outcome);
+        });
+        self.line.when(self.up_to, tell);
+        Done(done)
+    }
+
+    /// Waits until everything is committed, however long that takes; the error says that the shard is given up.
+    pub(crate) async fn done_at_last(&self) -> Result<(), ErrorCode> {
+        loop {
+            match self.wait().await {
+                Ok(()) => return Ok(()),
+                Err(NotCommitted::Late) => {}
+                Err(NotCommitted::Over(code)) => return Err(code),
+            }
+        }
+    }
+
+    /// Calls `tell` with how it ended, for as long as replies wait.
+    pub(crate) fn then(self, tell: impl FnOnce(Outcome) + Send + 'static) {
+        self.line.when(self.up_to, Box::new(tell));
+    }
+}
+
+/// A wait.
+#[derive(Debug)]
+struct Done(oneshot::Receiver<Outcome>);
+
+impl Future for Done {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
+        let told = Pin::new(&mut self.0).poll(context);
+        told.map(|told| told.unwrap_or(Err(NotCommitted::Over(ErrorCode::NotCoordinator))))
+    }
+}
