@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{consume, group, log, produce, serve, topic, txn};
+use crate::{cluster, consume, dev, group, log, produce, serve, topic, txn};
 
 /// An event streaming platform in one binary that speaks the Kafka protocol.
 #[derive(Debug, Parser)]
@@ -19,6 +19,7 @@ Start here:
   millstream serve                                 # a broker on localhost:9092
   echo hello | millstream produce greetings        # send a record
   millstream consume greetings --from-beginning    # read it
+  millstream dev cluster                           # three nodes on this machine
 
 Output is a table on a terminal, lines with tabs in a pipe, and JSON with --json.
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no broker answers, 4 not found."
@@ -78,6 +79,12 @@ pub(crate) enum Command {
     /// List, describe and abort transactions
     #[command(subcommand)]
     Txn(txn::Command),
+    /// Look at the cluster, move replicas, elect leaders, take brokers out
+    #[command(subcommand)]
+    Cluster(cluster::Command),
+    /// Run a cluster on this machine
+    #[command(subcommand)]
+    Dev(dev::Command),
     /// Look at the files of logs
     #[command(subcommand)]
     Log(log::Command),

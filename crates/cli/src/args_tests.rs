@@ -39,6 +39,15 @@ fn lines_that_are_understood() {
         "group seek g --all-topics --shift-by -5",
         "group rm g --topic t",
         "log inspect data/t-0 --depth batches --json",
+        "cluster status --watch --check",
+        "cluster brokers --sizes --json",
+        "cluster quorum --add-voter 4@host:9093",
+        "cluster reassign --off 3,4 --execute --throttle 50MB/s",
+        "cluster reassign --topic t:0,1 --to 1,2 --replicas 2 --execute --no-wait",
+        "cluster reassign --cancel",
+        "cluster elect --unclean --topic t:0",
+        "cluster decommission 3 --execute",
+        "dev cluster --brokers 3 --dir d --base-port 19092 --set a=b",
     ] {
         check(line, "ok");
     }
@@ -89,6 +98,19 @@ fn mistakes_are_named() {
     check(
         "topic list --timeout soon",
         "error: invalid value 'soon' for '--timeout <TIME>': expected a time such as 500ms, 30s or 2m",
+    );
+    check("cluster elect --unclean", "error: the following required arguments were not provided:");
+    check(
+        "cluster reassign --off 1 --to 2",
+        "error: the argument '--off <ID,...>' cannot be used with '--to <ID,...>'",
+    );
+    check(
+        "cluster reassign --execute --throttle fast",
+        "error: invalid value 'fast' for '--throttle <BYTES>': expected bytes a second, such as 50MB, 500KiB or 1000000",
+    );
+    check(
+        "dev cluster --brokers 0",
+        "error: invalid value '0' for '--brokers <N>': 0 is not in 1..=50",
     );
     check("topik", "error: unrecognized subcommand 'topik'");
 }

@@ -1,11 +1,13 @@
 //! The subcommands of the millstream binary.
 //!
-//! Key function: [`main`]. Every verb but `serve` and `log` is a client like any other: it talks to a broker over the wire
+//! Key function: [`main`]. Every verb but `serve`, `dev` and `log` is a client like any other: it talks to a broker over the wire
 //! through `millstream-client`. Results go to standard output, everything said to people to standard error.
 
 mod args;
+mod cluster;
 mod consume;
 mod context;
+mod dev;
 mod failure;
 mod group;
 mod log;
@@ -61,6 +63,8 @@ fn run(cli: Cli) -> Outcome {
             Command::Consume(args) => Box::pin(consume::run(&context, args)).await,
             Command::Group(command) => Box::pin(group::run(&context, command)).await,
             Command::Txn(command) => Box::pin(txn::run(&context, command)).await,
+            Command::Cluster(command) => Box::pin(cluster::run(&context, command)).await,
+            Command::Dev(command) => Box::pin(dev::run(&context, command)).await,
             Command::Log(command) => log::run(&context, &command),
         }
     });

@@ -4,9 +4,9 @@ mod delete;
 mod describe;
 mod list;
 mod reset;
-mod scope;
+pub(crate) mod scope;
 mod show;
-mod watch;
+pub(crate) mod watch;
 
 use clap::Subcommand;
 use millstream_base::ErrorCode;

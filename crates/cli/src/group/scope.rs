@@ -24,13 +24,13 @@ pub(super) struct Scope {
 
 /// A topic and which of its partitions; no numbers mean all.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Chosen {
+pub(crate) struct Chosen {
     topic: String,
     partitions: Vec<i32>,
 }
 
 /// Reads `NAME` or `NAME:0,2`. A colon is in no topic's name.
-pub(super) fn chosen(text: &str) -> Result<Chosen, String> {
+pub(crate) fn chosen(text: &str) -> Result<Chosen, String> {
     let (topic, numbers) = match text.split_once(':') {
         Some((topic, numbers)) => (topic, Some(numbers)),
         None => (text, None),
@@ -74,7 +74,10 @@ impl Chosen {
         committed.keys().filter(means).cloned().collect()
     }
 
-    async fn partitions(&self, admin: &Admin) -> Result<BTreeSet<TopicPartition>, Failure> {
+    pub(crate) async fn partitions(
+        &self,
+        admin: &Admin,
+    ) -> Result<BTreeSet<TopicPartition>, Failure> {
         let described = admin.describe_topics(std::slice::from_ref(&self.topic)).await?;
         let mut partitions = BTreeSet::new();
         for (_, topic) in described {

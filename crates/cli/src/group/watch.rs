@@ -16,7 +16,7 @@ const CLEAR: &str = "\x1b[2J\x1b[H";
 
 /// The option.
 #[derive(Debug, clap::Args)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     /// Look again every TIME, such as 500ms or 5s, until stopped
     #[arg(
         short,
@@ -32,7 +32,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Looks once, or for ever.
-    pub(super) async fn run(&self, context: &Context, look: impl AsyncFn() -> Outcome) -> Outcome {
+    pub(crate) async fn run(&self, context: &Context, look: impl AsyncFn() -> Outcome) -> Outcome {
         let Some(pause) = self.watch else { return look().await };
         loop {
             if context.out.style == Style::Table {
