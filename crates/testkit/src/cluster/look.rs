@@ -1,6 +1,9 @@
 //! What brokers say of their cluster, read from Metadata answers.
 
 use anyhow::{Context as _, Result};
+use millstream_wire::messages::describe_quorum::{
+    DescribeQuorumRequest, RequestPartitionData, RequestTopicData,
+};
 use millstream_wire::messages::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponsePartition,
 };
@@ -8,6 +11,7 @@ use millstream_wire::messages::metadata::{
 use crate::RawClient;
 
 const VERSION: i16 = 12;
+const QUORUM_VERSION: i16 = 1;
 
 /// Asks one broker.
 pub(super) fn metadata(address: &str, topics: &[&str]) -> Result<MetadataResponse> {
@@ -19,6 +23,19 @@ pub(super) fn metadata(address: &str, topics: &[&str]) -> Result<MetadataRespons
     let request =
         MetadataRequest { topics, allow_auto_topic_creation: false, ..MetadataRequest::default() };
     RawClient::connect(address)?.call(&request, VERSION)
+}
+
+/// Epoch and id of the quorum's leader, as one broker says.
+pub(super) fn controller(address: &str) -> Result<(i32, i32)> {
+    let topic = RequestTopicData {
+        topic_name: "__cluster_metadata".into(),
+        partitions: vec![RequestPartitionData::default()],
+    };
+    let request = DescribeQuorumRequest { topics: vec![topic] };
+    let answer = RawClient::connect(address)?.call(&request, QUORUM_VERSION)?;
+    let topic = answer.topics.first().context("no quorum")?;
+    let found = topic.partitions.first().context("no quorum")?;
+    (found.leader_id >= 0).then_some((found.leader_epoch, found.leader_id)).context("no leader")
 }
 
 /// Whether it knows these brokers, all others being fenced, and a controller.

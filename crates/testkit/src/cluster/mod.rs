@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result, bail};
 use millstream_wire::messages::metadata::MetadataResponse;
 use tempfile::TempDir;
 
-use crate::RawClient;
+use crate::{RawClient, millstream_binary};
 pub use disk::can_limit_disks;
 use network::Net;
 pub use network::{Network, can_cut};
@@ -68,7 +68,9 @@ impl TestCluster {
     /// # Errors
     /// When files, disks or networks cannot be made.
     pub fn prepare(options: &ClusterOptions) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("millstream-cluster-").tempdir()?;
+        let parent = options.parent.clone().unwrap_or_else(std::env::temp_dir);
+        let folder = tempfile::Builder::new().prefix("millstream-cluster-").tempdir_in(parent)?;
+        let binary = options.binary.clone().map_or_else(millstream_binary, Ok)?;
         let net = Net::new(options.network, &options.ids())?;
         let places = options.places(&net)?;
         let mut nodes = BTreeMap::new();
@@ -78,7 +80,9 @@ impl TestCluster {
             let text = options.properties(id, &places, &data);
             std::fs::write(home.join("server.properties"), text)?;
             let address = places.broker(id)?;
-            nodes.insert(id, Node::new(home, data, address, net.prefix(id), disk));
+            let mut command = net.prefix(id);
+            command.push(binary.clone().into());
+            nodes.insert(id, Node::new(home, data, address, command, disk));
         }
         Ok(Self { nodes, net, folder: Some(folder) })
     }
@@ -263,6 +267,12 @@ impl TestCluster {
     pub fn leader(&mut self, topic: &str, partition: i32) -> Option<i32> {
         let answers = self.running().into_iter().filter_map(|id| self.metadata(id, &[topic]).ok());
         look::newest_leader(answers, topic, partition)
+    }
+
+    /// The active controller, as any running broker knows it.
+    pub fn controller(&mut self) -> Option<i32> {
+        let answers = self.running().into_iter().filter_map(|id| self.address(id).ok());
+        answers.filter_map(|address| look::controller(address).ok()).max().map(|(_, leader)| leader)
     }
 
     /// The in-sync replicas of a partition, as its leader knows them.

@@ -5,6 +5,7 @@
 //! that packets vanish without a word, as they do when a cable is pulled. That needs the rights of an administrator.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -94,9 +95,9 @@ impl Net {
     }
 
     /// What a node's process is started under.
-    pub(super) fn prefix(&self, id: i32) -> Vec<String> {
+    pub(super) fn prefix(&self, id: i32) -> Vec<OsString> {
         let Ok(space) = self.space(id) else { return Vec::new() };
-        ["ip", "netns", "exec"].map(str::to_owned).into_iter().chain([space]).collect()
+        ["ip", "netns", "exec", &space].map(OsString::from).to_vec()
     }
 
     pub(super) fn cut(&mut self, from: i32, to: i32) -> Result<()> {

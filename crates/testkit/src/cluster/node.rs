@@ -1,5 +1,6 @@
 //! One node of a cluster: its folder and its process. Key type: [`Node`].
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,7 +9,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::disk::Disk;
-use crate::millstream_binary;
 
 const TAIL_LINES: usize = 40;
 
@@ -19,8 +19,8 @@ pub(super) struct Node {
     data: PathBuf,
     /// Where clients reach it; none where it is no broker.
     address: Option<String>,
-    /// Command and arguments that the process is started under.
-    prefix: Vec<String>,
+    /// The binary, and before it whatever it is started under.
+    command: Vec<OsString>,
     disk: Option<Disk>,
     child: Option<Child>,
 }
@@ -30,10 +30,10 @@ impl Node {
         home: PathBuf,
         data: PathBuf,
         address: Option<String>,
-        prefix: Vec<String>,
+        command: Vec<OsString>,
         disk: Option<Disk>,
     ) -> Self {
-        Self { home, data, address, prefix, disk, child: None }
+        Self { home, data, address, command, disk, child: None }
     }
 
     pub(super) fn data_dir(&self) -> &Path {
@@ -66,8 +66,7 @@ impl Node {
             bail!("the node runs already");
         }
         let log = File::options().create(true).append(true).open(self.home.join("log"))?;
-        let binary = millstream_binary()?;
-        let mut words = self.prefix.iter().map(AsRef::as_ref).chain([binary.as_os_str()]);
+        let mut words = self.command.iter();
         let mut command = Command::new(words.next().context("a command")?);
         command.args(words).arg("serve");
         command.arg("--config").arg(self.home.join("server.properties"));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
@@ -25,6 +25,10 @@ pub struct ClusterOptions {
     pub network: Network,
     /// The size in MiB of nodes' disks, by their id; others share the machine's.
     pub disk_mib: BTreeMap<i32, u32>,
+    /// The binary, where it is not the one that [`crate::millstream_binary`] finds.
+    pub binary: Option<PathBuf>,
+    /// Where the cluster's folder is made; in the machine's place for such if not given.
+    pub parent: Option<PathBuf>,
 }
 
 impl Default for ClusterOptions {
@@ -37,6 +41,8 @@ impl Default for ClusterOptions {
             node_settings: BTreeMap::new(),
             network: Network::Loopback,
             disk_mib: BTreeMap::new(),
+            binary: None,
+            parent: None,
         }
     }
 }
