@@ -138,7 +138,10 @@ fn cancel<'a>(
     let stays = |id: &NodeId| !old.adding.contains(id);
     let replicas: Vec<NodeId> = old.replicas.iter().copied().filter(stays).collect();
     let isr: Vec<NodeId> = old.isr.iter().copied().filter(stays).collect();
-    let leaves_none = isr.is_empty() && !old.isr.is_empty();
+    // An eligible replica may be the only one that certainly has everything, also on its way in.
+    let keeps_one = !isr.is_empty() || old.elr.iter().any(stays);
+    let had_one = !old.isr.is_empty() || !old.elr.is_empty();
+    let leaves_none = had_one && !keeps_one;
     let can_do_without = unclean && replicas.iter().any(|id| is_there(*id));
     if replicas.is_empty() || (leaves_none && !can_do_without) {
         let message = "none of the replicas that would stay is in sync, so that a cancel would lose records: let the move end, or allow unclean.leader.election.enable for the topic";
