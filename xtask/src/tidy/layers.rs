@@ -47,6 +47,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("millstream", &["cli"]),
     // Tests.
     ("testkit", &["base", "wire", "env"]),
+    ("sim", &["base", "wire", "records", "metadata", "partition", "env", "log", "quorum"]),
 ];
 
 /// Tools beside the crates, and what they may depend on.
