@@ -59,6 +59,15 @@ pub(crate) const SUPPORTED: &[(ApiKey, RangeInclusive<i16>)] = &[
     (ApiKey::ConsumerGroupDescribe, 0..=1),
     (ApiKey::ListConfigResources, 0..=1),
     (ApiKey::DescribeTopicPartitions, 0..=0),
+    (ApiKey::ElectLeaders, 0..=2),
+    (ApiKey::AlterPartitionReassignments, 0..=1),
+    (ApiKey::ListPartitionReassignments, 0..=0),
+    (ApiKey::DescribeQuorum, 0..=2),
+    (ApiKey::UpdateFeatures, 0..=2),
+    (ApiKey::UnregisterBroker, 0..=0),
+    (ApiKey::AddRaftVoter, 0..=1),
+    (ApiKey::RemoveRaftVoter, 0..=0),
+    (ApiKey::UnregisterController, 0..=0),
 ];
 
 /// What controllers serve, with the versions that work.
@@ -72,6 +81,21 @@ pub(crate) const BY_CONTROLLERS: &[(ApiKey, RangeInclusive<i16>)] = &[
     (ApiKey::IncrementalAlterConfigs, 0..=1),
     (ApiKey::Envelope, 0..=0),
     (ApiKey::DescribeCluster, 1..=2),
+    (ApiKey::ElectLeaders, 0..=2),
+    (ApiKey::AlterPartitionReassignments, 0..=1),
+    (ApiKey::ListPartitionReassignments, 0..=0),
+    (ApiKey::DescribeQuorum, 0..=2),
+    (ApiKey::AlterPartition, 2..=3),
+    (ApiKey::UpdateFeatures, 0..=2),
+    (ApiKey::BrokerRegistration, 0..=4),
+    (ApiKey::BrokerHeartbeat, 0..=2),
+    (ApiKey::UnregisterBroker, 0..=0),
+    (ApiKey::AllocateProducerIds, 0..=0),
+    (ApiKey::ControllerRegistration, 0..=0),
+    (ApiKey::AssignReplicasToDirs, 0..=0),
+    (ApiKey::AddRaftVoter, 0..=1),
+    (ApiKey::RemoveRaftVoter, 0..=0),
+    (ApiKey::UnregisterController, 0..=0),
 ];
 
 /// What brokers and controllers say to each other besides, whatever the listener.
@@ -92,6 +116,7 @@ const FORWARDED: &[ApiKey] = &[
     ApiKey::UnregisterBroker,
     ApiKey::AddRaftVoter,
     ApiKey::RemoveRaftVoter,
+    ApiKey::UnregisterController,
 ];
 
 /// What is served on a kind of listener.

@@ -227,6 +227,33 @@ fn route(
         ApiKey::Envelope => later(context, body, h::envelope::handle),
         ApiKey::QuorumMessage => later(context, body, h::quorum_message::handle),
         ApiKey::ListTransactions => later(context, body, h::list_transactions::handle),
+        api => by_controller(api, context, body),
+    }
+}
+
+/// What only the active controller does, for brokers and for operators.
+fn by_controller(api: ApiKey, context: RequestContext, body: &[u8]) -> Result<Outcome, Refusal> {
+    use handlers as h;
+    match api {
+        ApiKey::ElectLeaders => later(context, body, h::elect_leaders::handle),
+        ApiKey::AlterPartitionReassignments => {
+            later(context, body, h::alter_partition_reassignments::handle)
+        }
+        ApiKey::ListPartitionReassignments => {
+            later(context, body, h::list_partition_reassignments::handle)
+        }
+        ApiKey::DescribeQuorum => later(context, body, h::describe_quorum::handle),
+        ApiKey::AlterPartition => later(context, body, h::alter_partition::handle),
+        ApiKey::UpdateFeatures => later(context, body, h::update_features::handle),
+        ApiKey::BrokerRegistration => later(context, body, h::broker_registration::handle),
+        ApiKey::BrokerHeartbeat => later(context, body, h::broker_heartbeat::handle),
+        ApiKey::UnregisterBroker => later(context, body, h::unregister_broker::handle),
+        ApiKey::AllocateProducerIds => later(context, body, h::allocate_producer_ids::handle),
+        ApiKey::ControllerRegistration => later(context, body, h::controller_registration::handle),
+        ApiKey::AssignReplicasToDirs => later(context, body, h::assign_replicas_to_dirs::handle),
+        ApiKey::AddRaftVoter => later(context, body, h::add_raft_voter::handle),
+        ApiKey::RemoveRaftVoter => later(context, body, h::remove_raft_voter::handle),
+        ApiKey::UnregisterController => later(context, body, h::unregister_controller::handle),
         api => Err(Refusal::NotServed { key: api.code(), version: context.version }),
     }
 }

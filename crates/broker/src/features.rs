@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
-use millstream_metadata::{ClusterImage, METADATA_VERSION};
+use millstream_metadata::{ClusterImage, ELR_VERSION, METADATA_VERSION};
 use millstream_wire::messages::api_versions::{FinalizedFeatureKey, SupportedFeatureKey};
 
 /// Name, lowest and highest level.
-const SUPPORTED: &[(&str, i16, i16)] = &[(METADATA_VERSION, 7, 33), ("transaction.version", 0, 2)];
+const SUPPORTED: &[(&str, i16, i16)] =
+    &[(METADATA_VERSION, 7, 33), ("transaction.version", 0, 2), (ELR_VERSION, 0, 1)];
 
 /// What ApiVersions says of features.
 pub(crate) struct Features {

@@ -80,6 +80,11 @@ impl ActiveController {
         ElectionDefaults::of(&self.config.load())
     }
 
+    /// Has partitions looked for that are not as they should be.
+    pub(crate) fn look_again(&self) {
+        self.wake.notify_one();
+    }
+
     fn now(&self) -> Duration {
         self.clock.monotonic()
     }

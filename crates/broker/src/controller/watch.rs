@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use millstream_env::task::{self, JoinHandle};
 use millstream_metadata::ClusterImage;
-use millstream_metadata::decide::{Decision, Refusal, Settled, balance_leaders};
+use millstream_metadata::decide::{
+    Decision, Refusal, Settled, agree_on_min_insync, balance_leaders,
+};
 use millstream_quorum::{CommitError, Leadership, Turn};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -135,6 +137,13 @@ impl ActiveController {
 
     /// Partitions that a former controller left half done, and those that may be led uncleanly by now.
     async fn look_for_unsettled(&self) {
+        let defaults = self.defaults();
+        let agree = move |image: &ClusterImage, _: &Turn| {
+            Ok::<Decision<()>, Refusal>(agree_on_min_insync(image, defaults))
+        };
+        if let Err(error) = self.quorum.execute(agree).await {
+            warn!(%error, "min.insync.replicas could not be stored for all brokers");
+        }
         match self.settle_all().await {
             Ok(Settled { changed: 0, .. }) => {}
             Ok(settled) => info!(partitions = settled.changed, "partitions were brought in line"),

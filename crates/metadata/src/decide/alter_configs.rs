@@ -9,7 +9,8 @@ use millstream_base::{ErrorCode, NodeId};
 use millstream_config::{BrokerConfig, Change, ChangeError, ChangeTarget, Edit, Op};
 use millstream_wire::stored::ConfigRecord;
 
-use super::{Decision, Refusal, count};
+use super::rules::ElectionDefaults;
+use super::{Decision, Refusal, count, elr};
 use crate::image::{ClusterImage, ConfigResource, ConfigResourceType};
 use crate::names::check_topic_name;
 use crate::record::MetadataRecord;
@@ -53,7 +54,7 @@ impl AlterConfigs {
         config: &BrokerConfig,
     ) -> Decision<Vec<(ConfigResource, Result<(), Refusal>)>> {
         let named = count(self.resources.iter().map(|(resource, _)| resource));
-        let mut records = Vec::new();
+        let (mut records, mut eligible) = (Vec::new(), Vec::new());
         let mut reply = Vec::new();
         let mut answered = BTreeSet::new();
         for (resource, alteration) in &self.resources {
@@ -64,10 +65,16 @@ impl AlterConfigs {
                 let message = format!("{resource} is named more than once");
                 Err(Refusal::new(ErrorCode::InvalidRequest, message))
             } else {
-                alter(image, config, resource, alteration).map(|changed| records.extend(changed))
+                alter(image, config, resource, alteration).map(|changed| {
+                    let defaults = ElectionDefaults::of(config);
+                    let follows = elr::follow_settings(image, defaults, &changed);
+                    records.extend(changed);
+                    eligible.extend(follows);
+                })
             };
             reply.push((resource.clone(), result));
         }
+        records.extend(eligible);
         if self.validate_only {
             records.clear();
         }
@@ -98,6 +105,7 @@ fn alter(
         }
     };
     let edits = edits.map_err(|error| refusal(&error))?;
+    edits.iter().try_for_each(|edit| elr::check_edit(image, resource, edit))?;
     let changes = |edit: &Edit| {
         // A broker acts on its settings whenever a record names them, even when the text stays the same.
         resource.resource_type == ConfigResourceType::Broker

@@ -3,13 +3,15 @@
 //!
 //! Kafka reserves a few ids: a replica that is assigned to one of them lies in a directory that nobody has named yet.
 
-use millstream_base::{NodeId, PartitionIndex, Uuid};
+use std::collections::BTreeSet;
+
+use millstream_base::{BrokerEpoch, ErrorCode, NodeId, PartitionIndex, Uuid};
 use millstream_wire::stored::{BrokerRegistrationChangeRecord, PartitionChangeRecord};
 
-use super::Decision;
-use super::brokers::after;
+use super::brokers::{after, check_epoch};
 use super::rules::ElectionDefaults;
 use super::settle::{MAX_CHANGES_PER_BATCH, Presence, Settled, all, settle_with};
+use super::{Decision, Refusal};
 use crate::image::{ClusterImage, Partition, Topic};
 use crate::record::MetadataRecord;
 
@@ -42,21 +44,78 @@ pub fn assign_directories(
     broker: NodeId,
     assignments: &[(Uuid, PartitionIndex, Uuid)],
 ) -> Decision<()> {
-    let record = |(topic_id, index, directory): &(Uuid, PartitionIndex, Uuid)| {
-        let partition = image.topics.get_by_id(*topic_id)?.partition(*index)?;
-        let at = partition.replicas.iter().position(|id| *id == broker)?;
-        let mut directories = partition.directories.clone();
-        directories.resize(partition.replicas.len(), Uuid::ZERO);
-        let place = directories.get_mut(at).filter(|known| **known != *directory)?;
-        *place = *directory;
-        Some(MetadataRecord::PartitionChange(PartitionChangeRecord {
-            partition_id: index.get(),
-            topic_id: *topic_id,
-            directories: Some(directories),
-            ..PartitionChangeRecord::default()
-        }))
+    let records = assignments.iter().filter_map(|place| assign(image, broker, *place).ok()?);
+    Decision { records: records.collect(), reply: () }
+}
+
+/// What became of an AssignReplicasToDirs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Assigned {
+    /// One for each assignment, in their order.
+    pub results: Vec<Result<(), Refusal>>,
+    /// A replica lies in a directory that is not in service: somebody else has to lead it (see [`super::settle`]).
+    pub needs_settling: bool,
+}
+
+/// The same for a broker that asks for it: each assignment is answered.
+///
+/// # Errors
+/// `STALE_BROKER_EPOCH`, `BROKER_ID_NOT_REGISTERED`.
+pub fn assign_replicas(
+    image: &ClusterImage,
+    broker: NodeId,
+    epoch: BrokerEpoch,
+    assignments: &[(Uuid, PartitionIndex, Uuid)],
+) -> Result<Decision<Assigned>, Refusal> {
+    check_epoch(image, broker, epoch)?;
+    let online = image.broker(broker).map_or(&[][..], |broker| broker.log_dirs.as_slice());
+    let (mut records, mut reply) = (Vec::new(), Assigned::default());
+    let mut named = BTreeSet::new();
+    for (topic_id, index, directory) in assignments {
+        let result = if named.insert((*topic_id, *index)) {
+            assign(image, broker, (*topic_id, *index, *directory))
+        } else {
+            let message = format!("partition {index} is named twice");
+            Err(Refusal::new(ErrorCode::InvalidRequest, message))
+        };
+        reply.needs_settling |=
+            matches!(result, Ok(Some(_))) && !online.is_empty() && !online.contains(directory);
+        reply.results.push(result.map(|record| records.extend(record)));
+    }
+    Ok(Decision { records, reply })
+}
+
+/// The record that notes one replica's directory; none where it is noted so already.
+fn assign(
+    image: &ClusterImage,
+    broker: NodeId,
+    (topic_id, index, directory): (Uuid, PartitionIndex, Uuid),
+) -> Result<Option<MetadataRecord>, Refusal> {
+    let refuse = |code, message: String| Refusal::new(code, message);
+    let topic = image.topics.get_by_id(topic_id).ok_or_else(|| {
+        refuse(ErrorCode::UnknownTopicId, format!("no topic has the id {topic_id}"))
+    })?;
+    let partition = topic.partition(index).ok_or_else(|| {
+        let message = format!("topic `{}` has no partition {index}", topic.name);
+        refuse(ErrorCode::UnknownTopicOrPartition, message)
+    })?;
+    let at = partition.replicas.iter().position(|id| *id == broker).ok_or_else(|| {
+        let message =
+            format!("partition {index} of `{}` has no replica on broker {broker}", topic.name);
+        refuse(ErrorCode::NotLeaderOrFollower, message)
+    })?;
+    let mut directories = partition.directories.clone();
+    directories.resize(partition.replicas.len(), Uuid::ZERO);
+    let Some(place) = directories.get_mut(at).filter(|known| **known != directory) else {
+        return Ok(None);
     };
-    Decision { records: assignments.iter().filter_map(record).collect(), reply: () }
+    *place = directory;
+    Ok(Some(MetadataRecord::PartitionChange(PartitionChangeRecord {
+        partition_id: index.get(),
+        topic_id,
+        directories: Some(directories),
+        ..PartitionChangeRecord::default()
+    })))
 }
 
 /// Of the directories of `broker` only those in `online` are in service from now on: what it leads in others is led

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use millstream_base::ErrorCode;
 use millstream_wire::stored::FeatureLevelRecord;
 
-use super::{Decision, Refusal, count};
-use crate::image::{ClusterImage, METADATA_VERSION, SupportedFeature};
+use super::rules::ElectionDefaults;
+use super::{Decision, Refusal, count, elr};
+use crate::image::{ClusterImage, ELR_VERSION, METADATA_VERSION, SupportedFeature};
 use crate::record::MetadataRecord;
 use crate::snapshot::text;
+
+/// The level of `metadata.version` from which on records can name eligible leader replicas (Kafka 4.0).
+const LOWEST_FOR_ELR: i16 = 23;
 
 /// Which way a level may move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +43,8 @@ pub struct UpdateFeatures {
     pub updates: Vec<FeatureUpdate>,
     /// Only say what would happen.
     pub validate_only: bool,
+    /// The controller's own settings.
+    pub defaults: ElectionDefaults,
 }
 
 impl UpdateFeatures {
@@ -63,12 +69,27 @@ impl UpdateFeatures {
                 let (name, feature_level) = (text(&update.name), update.level);
                 let body = FeatureLevelRecord { name, feature_level };
                 records.push(MetadataRecord::FeatureLevel(body));
+                records.extend(self.follows(image, update, current));
             }
         }
         if self.validate_only {
             records.clear();
         }
         Ok(Decision { records, reply: () })
+    }
+
+    /// What else changes with a feature.
+    fn follows(
+        &self,
+        image: &ClusterImage,
+        update: &FeatureUpdate,
+        current: i16,
+    ) -> Vec<MetadataRecord> {
+        match (update.name == ELR_VERSION, update.level) {
+            (true, 0) => elr::end(image),
+            (true, _) if current == 0 => elr::begin(image, self.defaults),
+            _ => Vec::new(),
+        }
     }
 }
 
@@ -102,16 +123,29 @@ fn check_supported(
     if *level == 0 {
         return Ok(());
     }
+    let metadata = image.feature_level(METADATA_VERSION);
+    if name == ELR_VERSION && metadata < LOWEST_FOR_ELR {
+        return refuse(format!(
+            "feature {name} needs {METADATA_VERSION} {LOWEST_FOR_ELR}, and the cluster is at {metadata}: raise that first"
+        ));
+    }
     let fits = |features: &[SupportedFeature]| {
         features.iter().any(|f| *f.name == **name && f.min <= *level && *level <= f.max)
     };
     if !fits(supported) {
         return refuse(format!("this controller does not know feature {name} at level {level}"));
     }
-    match image.brokers.values().find(|broker| !fits(&broker.features)) {
-        Some(broker) => {
-            refuse(format!("broker {} cannot work with feature {name} at level {level}", broker.id))
-        }
+    if let Some(broker) = image.brokers.values().find(|broker| !fits(&broker.features)) {
+        return refuse(format!(
+            "broker {} cannot work with feature {name} at level {level}: upgrade it first, or unregister it if it is gone for good",
+            broker.id
+        ));
+    }
+    match image.controllers.values().find(|controller| !fits(&controller.features)) {
+        Some(controller) => refuse(format!(
+            "controller {} cannot work with feature {name} at level {level}: upgrade it first, or unregister it if it is gone for good",
+            controller.id
+        )),
         None => Ok(()),
     }
 }

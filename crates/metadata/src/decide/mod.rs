@@ -14,6 +14,7 @@ mod create_topics;
 mod delete_topics;
 mod directories;
 mod elect_leaders;
+mod elr;
 mod features;
 mod heartbeat;
 mod producer_ids;
@@ -35,8 +36,12 @@ pub use controllers::{RegisterController, register_controller, unregister_contro
 pub use create_partitions::{CreatePartitions, MorePartitions};
 pub use create_topics::{CreateTopics, CreatedTopic, NewTopic};
 pub use delete_topics::{DeleteTopics, DeletedTopic, TopicRef};
-pub use directories::{assign_directories, fail_directories, is_reserved_directory, lead_anew};
+pub use directories::{
+    Assigned, assign_directories, assign_replicas, fail_directories, is_reserved_directory,
+    lead_anew,
+};
 pub use elect_leaders::{ElectLeaders, ElectionKind, balance_leaders};
+pub use elr::agree_on_min_insync;
 pub use features::{FeatureUpdate, UpdateFeatures, UpgradeType, bootstrap_features};
 pub use heartbeat::{Heartbeat, HeartbeatReply};
 pub use producer_ids::{PRODUCER_ID_BLOCK_LEN, ProducerIdBlock, allocate_producer_ids};

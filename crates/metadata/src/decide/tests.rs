@@ -300,7 +300,8 @@ fn features_move_only_where_everyone_can_follow() {
     let image = replay(&image, &registered.records).0;
     let check = |name: &str, level, upgrade_type, expected| {
         let update = FeatureUpdate { name: name.to_owned(), level, upgrade_type };
-        let command = UpdateFeatures { updates: vec![update], validate_only: false };
+        let command =
+            UpdateFeatures { updates: vec![update], validate_only: false, defaults: DEFAULTS };
         let found =
             command.decide(&image, &able.features).map_or_else(|e| e.code, |_| ErrorCode::None);
         assert_eq!(found, expected, "{command:?}");
