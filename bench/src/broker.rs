@@ -107,10 +107,7 @@ impl Broker {
 
     /// Resident memory in MiB.
     pub fn resident_mib(&self) -> Result<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
-        let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(kib / 1024.0)
+        resident_mib(self.pid()?)
     }
 }
 
@@ -137,8 +134,16 @@ fn answers(address: SocketAddr) -> bool {
     ask().unwrap_or(false)
 }
 
+/// Resident memory of a process in MiB.
+pub fn resident_mib(pid: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib / 1024.0)
+}
+
 /// The CPU clock of another process, in nanoseconds; `/proc/PID/stat` has only hundredths of a second.
-fn process_cpu(pid: u32) -> Result<Duration> {
+pub fn process_cpu(pid: u32) -> Result<Duration> {
     // The kernel's number of a process's clock: its id inverted, and 2 for scheduled time.
     let clock = (!pid << 3).cast_signed() | 2;
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

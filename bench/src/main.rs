@@ -6,6 +6,7 @@
 
 mod batch;
 mod broker;
+mod cluster;
 mod consume;
 mod durable;
 mod figure;
@@ -35,6 +36,7 @@ const GROUPS: &[&str] = &[
     "partitions",
     "groups",
     "transactions",
+    "cluster",
     "log",
 ];
 
@@ -118,6 +120,9 @@ fn main() -> Result<()> {
     }
     if plan.wants("transactions") {
         transactions::measure(&plan, &yardsticks, &mut report)?;
+    }
+    if plan.wants("cluster") {
+        cluster::measure(&plan, &yardsticks, &mut report)?;
     }
     if plan.wants("log") {
         log::measure(&plan, &mut report)?;

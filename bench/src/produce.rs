@@ -110,9 +110,14 @@ fn payload(bytes: usize) -> Vec<u8> {
 /// Produces so many bytes to a new topic; the seconds from the first record to the last answer.
 pub fn write(address: SocketAddr, topic: &str, shape: &Shape, bytes: u64) -> Result<f64> {
     Connection::open(address)?.create_topic(topic, shape.partitions)?;
+    fill(&address.to_string(), topic, shape, bytes)
+}
+
+/// The same to a topic that is there.
+pub fn fill(bootstrap: &str, topic: &str, shape: &Shape, bytes: u64) -> Result<f64> {
     let refused = Refused::default();
     let producer: BaseProducer<Refused> = ClientConfig::new()
-        .set("bootstrap.servers", address.to_string())
+        .set("bootstrap.servers", bootstrap)
         .set("acks", shape.acks)
         .set("compression.type", shape.codec)
         .set("queue.buffering.max.messages", "500000")

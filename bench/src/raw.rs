@@ -200,8 +200,23 @@ impl Connection {
 
     /// Creates a topic.
     pub fn create_topic(&mut self, topic: &str, partitions: i32) -> Result<()> {
-        let body = Body::default().int32(1).string(topic).int32(partitions).int16(1);
-        let body = body.int32(0).int32(0).int32(30_000).int8(0);
+        self.create_replicated(topic, partitions, 1, &[])
+    }
+
+    /// The same with several replicas, and settings.
+    pub fn create_replicated(
+        &mut self,
+        topic: &str,
+        partitions: i32,
+        replicas: i16,
+        configs: &[(&str, &str)],
+    ) -> Result<()> {
+        let body = Body::default().int32(1).string(topic).int32(partitions).int16(replicas);
+        let mut body = body.int32(0).int32(configs.len() as i32);
+        for (name, value) in configs {
+            body = body.string(name).string(value);
+        }
+        let body = body.int32(30_000).int8(0);
         let mut answer = self.ask(&body.frame(Api::CreateTopics, 4))?;
         answer.skip(4 + 4)?;
         answer.string()?;
