@@ -105,6 +105,10 @@ impl Checker {
             self.fail(|| format!("partition {partition}: epoch {epoch} has {both} as leaders"));
             return;
         }
+        if let Some(problem) = log.problem() {
+            self.fail(|| format!("partition {partition}: broker {node} leads: {problem}"));
+            return;
+        }
         if let Some(lacking) = history.lacking(log) {
             let who = format!("partition {partition}: broker {node} leads in epoch {epoch}");
             self.fail(|| format!("{who} without {lacking:?}"));

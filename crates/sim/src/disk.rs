@@ -59,16 +59,9 @@ pub struct SimLog {
     synced: i64,
     /// The epochs as the checkpoint file has them.
     epochs_on_disk: EpochCache,
-    /// The mistake of trusting the cache more than the batches.
-    keeps_empty_epochs: bool,
 }
 
 impl SimLog {
-    /// An empty log; `keeps_empty_epochs` makes a mistake on purpose.
-    pub fn new(keeps_empty_epochs: bool) -> Self {
-        Self { keeps_empty_epochs, ..Self::default() }
-    }
-
     /// The first offset.
     pub const fn start(&self) -> i64 {
         self.start
@@ -138,10 +131,7 @@ impl SimLog {
 
     fn push(&mut self, batch: Batch) {
         let (epoch, base) = (LeaderEpoch(batch.epoch), Offset(batch.base));
-        match self.keeps_empty_epochs {
-            true => self.epochs.assign(epoch, base),
-            false => self.epochs.observe(epoch, base),
-        };
+        self.epochs.observe(epoch, base);
         if batch.producer >= 0 {
             self.producers.apply(&entry(&batch));
         }
@@ -165,8 +155,7 @@ impl SimLog {
 
     /// Throws everything away and begins at `offset`.
     pub fn start_at(&mut self, offset: i64) {
-        let (synced, keeps_empty_epochs) = (offset, self.keeps_empty_epochs);
-        *self = Self { start: offset, end: offset, synced, keeps_empty_epochs, ..Self::default() };
+        *self = Self { start: offset, end: offset, synced: offset, ..Self::default() };
     }
 
     /// Deletes what lies below `start`.
@@ -221,9 +210,6 @@ impl SimLog {
             }
             (next, epoch) = (batch.end(), batch.epoch);
             let cached = self.epochs.epoch_of(Offset(batch.base.max(self.start)));
-            if self.keeps_empty_epochs {
-                continue;
-            }
             if cached != Some(LeaderEpoch(epoch)) {
                 return Some(format!("{batch:?} is of epoch {cached:?} in the cache"));
             }

@@ -18,8 +18,6 @@ pub enum Bug {
     EarlyExpansion,
     /// A broker acts by the metadata that it had before a crash, before it is registered again.
     RoleBeforeRegistration,
-    /// A follower keeps an epoch in which it led without writing, in front of older records that it copies.
-    KeepEmptyEpoch,
 }
 
 /// The size, the timing and the faults of a run.

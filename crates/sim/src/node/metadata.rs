@@ -43,8 +43,7 @@ impl Node {
                 self.replicas.remove(&partition);
                 continue;
             }
-            let keeps = self.bug == Some(Bug::KeepEmptyEpoch);
-            self.replicas.entry(partition).or_insert_with(|| Replica::new(keeps));
+            self.replicas.entry(partition).or_insert_with(Replica::new);
             match wanted.leader {
                 Some(leader) if leader == self.id => self.lead(partition, &wanted, ctx),
                 Some(leader) => self.follow(partition, leader, &wanted, ctx),

@@ -59,9 +59,9 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    pub(crate) fn new(keeps_empty_epochs: bool) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            log: SimLog::new(keeps_empty_epochs),
+            log: SimLog::default(),
             role: Role::Idle,
             high_watermark: 0,
             high_watermark_on_disk: 0,
