@@ -29,15 +29,32 @@ impl Encoder {
         now: TimestampMs,
         out: &mut Vec<u8>,
     ) -> Result<(), CommitError> {
+        self.append_values(&encode_values(records)?, base_offset, leader_epoch, now, out)
+    }
+
+    /// As [`Encoder::append`], with records that are encoded already.
+    pub(crate) fn append_values(
+        &mut self,
+        values: &[Bytes],
+        base_offset: Offset,
+        leader_epoch: LeaderEpoch,
+        now: TimestampMs,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CommitError> {
         let options = BatchOptions { base_offset, leader_epoch, ..BatchOptions::default() };
         self.builder.reset(options);
-        for record in records {
-            let value = encode_record(record).map_err(|e| CommitError::Encode(Arc::new(e)))?;
-            let added = self.builder.append(now, None, Some(&value), &[]);
+        for value in values {
+            let added = self.builder.append(now, None, Some(value), &[]);
             added.map_err(|_| CommitError::TooLarge)?;
         }
         self.builder.build_into(out).map(|_| ()).map_err(|_| CommitError::TooLarge)
     }
+}
+
+/// Records as they stand in a batch.
+pub(crate) fn encode_values(records: &[MetadataRecord]) -> Result<Vec<Bytes>, CommitError> {
+    let encode = |record| encode_record(record).map_err(|e| CommitError::Encode(Arc::new(e)));
+    records.iter().map(encode).collect()
 }
 
 /// Why a batch's records cannot be read.

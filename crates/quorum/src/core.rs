@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use millstream_base::{LeaderEpoch, Offset, TimestampMs};
+use millstream_base::{LeaderEpoch, NodeId, Offset, TimestampMs};
 use millstream_env::fs::Fs;
 use millstream_metadata::{ClusterImage, ImageDelta, MetadataRecord, Replayer};
 use millstream_records::{BatchView, Scratch};
@@ -17,6 +17,7 @@ use millstream_wire::stored::AbortTransactionRecord;
 use crate::batches::{Encoder, ReadError, records_of};
 use crate::error::{CommitError, OpenError};
 use crate::job::{Job, Turn};
+use crate::raft::types::{Member, Position};
 use crate::snapshot::{self, SnapshotId};
 use crate::store::{Left, Recovered, Store};
 
@@ -27,11 +28,15 @@ pub(crate) struct Core {
     directory: PathBuf,
     store: Store,
     replayer: Replayer,
+    /// Where in the log the replayer stands, as Raft counts.
+    position: Position,
     epoch: LeaderEpoch,
     encoder: Encoder,
     /// Set once an fsync has failed (the kernel may have dropped the pages) or a write left something behind, so
     /// nothing that follows can be trusted.
     failed: Option<Arc<std::io::Error>>,
+    /// Somebody else writes the log from here on.
+    retired: bool,
     bytes_since_snapshot: u64,
     snapshot_after_bytes: u64,
 }
@@ -39,6 +44,7 @@ pub(crate) struct Core {
 /// A group of commands after they were decided.
 struct Group {
     bytes: Vec<u8>,
+    batches: u64,
     next_offset: Offset,
 }
 
@@ -56,30 +62,37 @@ impl Core {
         fs: Arc<dyn Fs>,
         directory: &Path,
         snapshot_after_bytes: u64,
+        least_epoch: LeaderEpoch,
     ) -> Result<(Self, Recovered), OpenError> {
-        let (snapshot, image) = snapshot::load_newest(fs.as_ref(), directory)?;
+        let loaded = snapshot::load_newest(fs.as_ref(), directory)?;
+        let mut position = loaded.position();
+        let (snapshot, image) = (loaded.id, loaded.image);
         let mut replayer = Replayer::new(image);
         let mut scratch = Scratch::default();
         let mut bytes_since_snapshot = 0;
-        let (store, recovered) = Store::open(Arc::clone(&fs), directory, snapshot.end, |batch| {
-            if batch.header().next_offset() > snapshot.end {
-                bytes_since_snapshot += batch.bytes().len() as u64;
-            }
-            replay_batch(&mut replayer, &mut scratch, batch, snapshot.end, directory)
-        })?;
+        let (store, recovered) =
+            Store::open(Arc::clone(&fs), directory, snapshot.end, |batch, _| {
+                if batch.header().next_offset() > snapshot.end {
+                    bytes_since_snapshot += batch.bytes().len() as u64;
+                    position.advance(batch).map_err(|reason| corrupt(directory, batch, &reason))?;
+                }
+                replay_batch(&mut replayer, &mut scratch, batch, snapshot.end, directory)
+            })?;
         if recovered.start > snapshot.end || store.next_offset() < snapshot.end {
             let (path, start) = (directory.to_owned(), recovered.start);
             return Err(OpenError::Gap { path, start, snapshot: snapshot.end });
         }
-        let last = store.last_epoch().max(snapshot.epoch).get();
+        let last = store.last_epoch().max(snapshot.epoch).max(least_epoch).get();
         let core = Self {
             fs,
             directory: directory.to_owned(),
             store,
             replayer,
+            position,
             epoch: LeaderEpoch(last.saturating_add(1).max(1)),
             encoder: Encoder::default(),
             failed: None,
+            retired: false,
             bytes_since_snapshot,
             snapshot_after_bytes,
         };
@@ -94,6 +107,25 @@ impl Core {
     /// The offset of the next record.
     pub(crate) const fn next_offset(&self) -> Offset {
         self.store.next_offset()
+    }
+
+    /// Writes nothing any more.
+    pub(crate) const fn retire(&mut self) {
+        self.retired = true;
+    }
+
+    /// The id of the cluster, if a quorum agreed on one.
+    pub(crate) fn cluster_id(&self) -> Option<String> {
+        self.position.cluster_id.clone()
+    }
+
+    /// The voters, if the log names others than this node.
+    pub(crate) fn other_voters(&self, me: NodeId) -> Option<String> {
+        let members = self.position.membership.as_ref()?.membership();
+        let alone = members.voter_ids().all(|id| id == me.get());
+        let name = |(id, member): (&i32, &Member)| format!("{id}@{}:{}", member.host, member.port);
+        let voters = || members.nodes().map(name).collect::<Vec<_>>().join(",");
+        (!alone).then(voters)
     }
 
     /// The epoch that records are written with.
@@ -122,13 +154,14 @@ impl Core {
         now: TimestampMs,
         publish: impl FnOnce(Committed),
     ) {
-        if let Some(cause) = &self.failed {
-            let error = CommitError::Failed(Arc::clone(cause));
+        let failed = self.failed.as_ref().map(|cause| CommitError::Failed(Arc::clone(cause)));
+        let retired = self.retired.then_some(CommitError::NotController { leader: None });
+        if let Some(error) = failed.or(retired) {
             jobs.into_iter().for_each(|job| job.finish(Err(error.clone())));
             return;
         }
         let durable = self.replayer.clone();
-        let mut group = Group { bytes: Vec::new(), next_offset: self.next_offset() };
+        let mut group = Group { bytes: Vec::new(), batches: 0, next_offset: self.next_offset() };
         let decided: Vec<Result<(), CommitError>> =
             jobs.iter_mut().map(|job| self.decide(job.as_mut(), &mut group, now)).collect();
         let written = self.write(&group);
@@ -178,6 +211,7 @@ impl Core {
         self.encoder.append(records, group.next_offset, self.epoch, now, &mut group.bytes)?;
         let count = i64::try_from(records.len()).map_err(|_| CommitError::TooLarge)?;
         group.next_offset = group.next_offset.plus(count);
+        group.batches += 1;
         Ok(())
     }
 
@@ -197,19 +231,21 @@ impl Core {
             let cause = Arc::new(cause);
             self.failed = Some(Arc::clone(&cause));
             CommitError::Storage(cause)
-        })
+        })?;
+        self.position.wrote(group.batches, self.epoch, group.next_offset);
+        Ok(())
     }
 
     /// Writes a snapshot and lets go of the log before it, if enough was written since the last one.
     pub(crate) fn snapshot_if_due(&mut self, now: TimestampMs) -> Result<bool, CommitError> {
         let due = self.bytes_since_snapshot >= self.snapshot_after_bytes;
-        if !due || self.failed.is_some() || self.replayer.in_transaction() {
+        if !due || self.retired || self.failed.is_some() || self.replayer.in_transaction() {
             return Ok(false);
         }
         // Also after a failure the next attempt waits for as much again.
         self.bytes_since_snapshot = 0;
         let id = SnapshotId { end: self.next_offset(), epoch: self.store.last_epoch() };
-        snapshot::write(self.fs.as_ref(), &self.directory, id, self.image(), now)?;
+        snapshot::write(self.fs.as_ref(), &self.directory, id, self.image(), &self.position, now)?;
         let storage = |e: std::io::Error| CommitError::Storage(Arc::new(e));
         self.store.start_over().map_err(|(cause, left)| {
             let cause = Arc::new(cause);
@@ -224,27 +260,29 @@ impl Core {
 }
 
 /// Replays what of a batch lies after the snapshot.
-fn replay_batch(
+pub(crate) fn replay_batch(
     replayer: &mut Replayer,
     scratch: &mut Scratch,
     batch: &BatchView<'_>,
     snapshot_end: Offset,
     directory: &Path,
 ) -> Result<(), OpenError> {
-    let base = batch.header().base_offset;
     if batch.header().next_offset() <= snapshot_end {
         return Ok(());
     }
     let records = records_of(batch, scratch).map_err(|e| match e {
         ReadError::Record(offset, cause) => OpenError::Record { offset, cause },
-        ReadError::Batch(reason) => OpenError::Corrupt {
-            path: directory.to_owned(),
-            position: 0,
-            reason: format!("the batch at offset {base}: {reason}"),
-        },
+        ReadError::Batch(reason) => corrupt(directory, batch, &reason),
     })?;
     for (offset, record) in records.into_iter().filter(|(offset, _)| *offset >= snapshot_end) {
         replayer.replay(&record).map_err(|cause| OpenError::Replay { offset, cause })?;
     }
     Ok(())
+}
+
+/// What is wrong with a batch.
+pub(crate) fn corrupt(directory: &Path, batch: &BatchView<'_>, reason: &str) -> OpenError {
+    let base = batch.header().base_offset;
+    let reason = format!("the batch at offset {base}: {reason}");
+    OpenError::Corrupt { path: directory.to_owned(), position: 0, reason }
 }

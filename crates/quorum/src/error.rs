@@ -68,6 +68,16 @@ pub enum OpenError {
         #[source]
         cause: ReplayError,
     },
+    /// The log is of a quorum of several, but the settings name this node alone.
+    #[error(
+        "the metadata log in {} has the voters {voters}: set controller.quorum.voters to them", path.display()
+    )]
+    Voters {
+        /// The log's directory.
+        path: PathBuf,
+        /// `id@host:port` of each.
+        voters: String,
+    },
     /// The first records cannot be written.
     #[error("the first metadata records cannot be written: {0}")]
     Bootstrap(#[source] CommitError),
@@ -88,6 +98,9 @@ pub enum CommitError {
     /// A record that cannot be encoded.
     #[error("a metadata record cannot be encoded: {0}")]
     Encode(Arc<EncodeError>),
+    /// What the quorum itself writes cannot be encoded.
+    #[error("an entry of the quorum cannot be encoded: {0}")]
+    Control(String),
     /// The decision's own records contradict the image. A mistake in the decision; nothing was written.
     #[error("a decision contradicts the cluster's state: {0}")]
     Replay(ReplayError),
@@ -115,7 +128,7 @@ impl CommitError {
             Self::Refused(refusal) => refusal.code,
             Self::Storage(_) | Self::Failed(_) => ErrorCode::KafkaStorageError,
             Self::Closed | Self::NotController { .. } => ErrorCode::NotController,
-            Self::Encode(_) | Self::Replay(_) => ErrorCode::UnknownServerError,
+            Self::Encode(_) | Self::Control(_) | Self::Replay(_) => ErrorCode::UnknownServerError,
             Self::TooLarge => ErrorCode::PolicyViolation,
         }
     }

@@ -6,12 +6,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-use millstream_base::Offset;
+use millstream_base::{LeaderEpoch, Offset};
 use millstream_env::clock::Clock;
 use millstream_env::fs::Fs;
+use millstream_metadata::ClusterImage;
 use millstream_metadata::decide::{Decision, Refusal, bootstrap_features};
-use millstream_metadata::{ClusterImage, ImageDelta};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
@@ -19,48 +18,16 @@ use tracing::{error, info, warn};
 use crate::METADATA_DIR;
 use crate::core::{Committed, Core};
 use crate::error::{CommitError, OpenError};
+use crate::executor::Executor;
 use crate::job::{Job, Pending, Turn};
 use crate::options::QuorumOptions;
+use crate::publish::{ImageListener, Publisher};
+use crate::raft;
+use crate::raft::node::Node;
+use crate::raft::open::Opening;
+use crate::raft::types::epoch_of;
 use crate::status::Leadership;
 use crate::transport::Peer;
-
-/// Something to be done that may wait for the disk.
-pub type Work = Box<dyn FnOnce() + Send>;
-
-/// Where commands are worked off: given a piece of work, it sees that it is done.
-#[derive(Clone)]
-pub struct Executor(Arc<dyn Fn(Work) + Send + Sync>);
-
-impl Executor {
-    /// Has work done by `run`.
-    pub fn new(run: impl Fn(Work) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(run))
-    }
-
-    /// Does work at once, on the thread that proposes: for tests and tools.
-    pub fn inline() -> Self {
-        Self::new(|work| work())
-    }
-
-    /// Does work on the runtime's threads for what may block.
-    pub fn blocking() -> Self {
-        Self::new(|work| drop(millstream_env::task::spawn_blocking(work)))
-    }
-}
-
-impl std::fmt::Debug for Executor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Executor")
-    }
-}
-
-/// Someone who acts on every commit.
-pub trait ImageListener: Send + Sync {
-    /// Called once for every commit, in order, after it is on disk and before its commands are answered and
-    /// [`Quorum::image`] shows it: what must be there before a client can know of it is made here. It may block,
-    /// and must not call [`Quorum::execute`] and wait.
-    fn committed(&self, image: &Arc<ClusterImage>, delta: &ImageDelta);
-}
 
 /// The cluster's metadata. Cheap to clone.
 #[derive(Clone)]
@@ -69,18 +36,27 @@ pub struct Quorum {
 }
 
 pub(crate) struct Shared {
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) executor: Executor,
     pub(crate) options: QuorumOptions,
     /// This node, and where it is reached.
-    pub(crate) peer: Mutex<Peer>,
+    pub(crate) address: Mutex<Option<Peer>>,
     pub(crate) leadership: watch::Sender<Leadership>,
     pub(crate) cluster_id: watch::Sender<Option<Arc<str>>>,
-    core: Mutex<Core>,
+    pub(crate) mode: RwLock<Mode>,
+    pub(crate) publisher: Arc<Publisher>,
     queue: Mutex<Queue>,
-    image: ArcSwap<ClusterImage>,
-    changes: watch::Sender<Arc<ClusterImage>>,
-    listeners: RwLock<Vec<Arc<dyn ImageListener>>>,
-    pub(crate) clock: Arc<dyn Clock>,
-    executor: Executor,
+}
+
+/// Who decides.
+pub(crate) enum Mode {
+    /// This node alone, without asking anyone.
+    Alone(Arc<Mutex<Core>>),
+    /// The leader of a quorum.
+    Quorum(Arc<Node>),
+    /// On the way from the one to the other; nothing is decided. After a failure it stays so.
+    Between,
 }
 
 #[derive(Default)]
@@ -101,7 +77,43 @@ impl Quorum {
         options: &QuorumOptions,
     ) -> Result<Self, OpenError> {
         let directory = options.data_dir.join(METADATA_DIR);
-        let (core, recovered) = Core::open(fs, &directory, options.snapshot_after_bytes)?;
+        let address = options.address.clone();
+        let address = address.map(|(host, port)| Peer { id: options.node_id, host, port });
+        let nobody = Leadership { leader: None, epoch: 0, is_me: false };
+        let (leadership, cluster_id) = (watch::Sender::new(nobody), watch::Sender::new(None));
+        let shared = |mode, publisher| Shared {
+            fs: Arc::clone(&fs),
+            clock: Arc::clone(&clock),
+            executor: executor.clone(),
+            options: options.clone(),
+            address: Mutex::new(address.clone()),
+            leadership: leadership.clone(),
+            cluster_id: cluster_id.clone(),
+            mode: RwLock::new(mode),
+            publisher,
+            queue: Mutex::default(),
+        };
+        if !options.is_alone() {
+            let node = open_node(
+                &fs,
+                &clock,
+                &executor,
+                options,
+                address.clone(),
+                None,
+                &leadership,
+                &cluster_id,
+            )?;
+            let publisher = Arc::clone(&node.machine.publisher);
+            return Ok(Self { shared: Arc::new(shared(Mode::Quorum(node), publisher)) });
+        }
+        let promised = raft::vote::read_vote(fs.as_ref(), &directory)?;
+        let least = promised.map_or(LeaderEpoch::NONE, |vote| epoch_of(vote.leader_id.term));
+        let (core, recovered) =
+            Core::open(Arc::clone(&fs), &directory, options.snapshot_after_bytes, least)?;
+        if let Some(voters) = core.other_voters(options.node_id) {
+            return Err(OpenError::Voters { path: directory, voters });
+        }
         if recovered.cut_bytes > 0 {
             warn!(
                 directory = %directory.display(),
@@ -111,61 +123,59 @@ impl Quorum {
         }
         let begin = if core.is_new() { bootstrap_features(&options.features) } else { Vec::new() };
         let begin: Vec<_> = begin.into_iter().chain(core.unfinished()).collect();
-        let image = Arc::new(core.image().clone());
-        let id = options.node_id;
-        let (host, port) = options.address.clone().unwrap_or_default();
-        let leader = Leadership { leader: Some(id), epoch: core.epoch().get(), is_me: true };
-        let cluster_id = options.cluster_id.as_ref().or(options.proposed_cluster_id.as_ref());
-        let cluster_id = cluster_id.cloned().unwrap_or_else(|| options.directory_id.to_string());
-        let shared = Shared {
-            options: options.clone(),
-            peer: Mutex::new(Peer { id, host, port }),
-            leadership: watch::Sender::new(leader),
-            cluster_id: watch::Sender::new(Some(cluster_id.into())),
-            core: Mutex::new(core),
-            queue: Mutex::default(),
-            changes: watch::Sender::new(Arc::clone(&image)),
-            image: ArcSwap::new(image),
-            listeners: RwLock::default(),
-            clock,
-            executor,
-        };
+        let agreed = core.cluster_id().or_else(|| options.cluster_id.clone());
+        let agreed = agreed.or_else(|| options.proposed_cluster_id.clone());
+        let agreed = agreed.unwrap_or_else(|| options.directory_id.to_string());
+        cluster_id.send_replace(Some(agreed.into()));
+        leadership.send_replace(Leadership {
+            leader: Some(options.node_id),
+            epoch: core.epoch().get(),
+            is_me: true,
+        });
+        let publisher = Arc::new(Publisher::new(Arc::new(core.image().clone())));
+        let core = Arc::new(Mutex::new(core));
+        let shared = shared(Mode::Alone(Arc::clone(&core)), publisher);
         let quorum = Self { shared: Arc::new(shared) };
         if !begin.is_empty() {
-            quorum.begin(Decision { records: begin, reply: () }, &directory)?;
+            quorum.begin(&core, Decision { records: begin, reply: () }, &directory)?;
         }
         Ok(quorum)
     }
 
     /// Writes the first records, on the caller's thread.
-    fn begin(&self, decision: Decision<()>, directory: &Path) -> Result<(), OpenError> {
+    fn begin(
+        &self,
+        core: &Mutex<Core>,
+        decision: Decision<()>,
+        directory: &Path,
+    ) -> Result<(), OpenError> {
         info!(directory = %directory.display(), "writing the first records of the metadata log");
         let mut outcome = Ok(());
         let job =
             Pending::new(move |_: &ClusterImage, _: &Turn| Ok(decision), |result| outcome = result);
         // `run` consumes the job before it returns, so the borrow of `outcome` has ended.
-        self.shared.run(vec![Box::new(job)]);
+        self.shared.run(core, vec![Box::new(job)]);
         outcome.map_err(OpenError::Bootstrap)
     }
 
     /// The image as of the last commit.
     pub fn image(&self) -> Arc<ClusterImage> {
-        self.shared.image.load_full()
+        self.shared.publisher.image()
     }
 
     /// Every image from now on; a slow receiver sees only the newest.
     pub fn watch(&self) -> watch::Receiver<Arc<ClusterImage>> {
-        self.shared.changes.subscribe()
+        self.shared.publisher.watch()
     }
 
     /// Has `listener` called for every commit from now on.
     pub fn add_listener(&self, listener: Arc<dyn ImageListener>) {
-        self.shared.listeners.write().push(listener);
+        self.shared.publisher.add_listener(listener);
     }
 
     /// The offset that the next record gets.
     pub fn next_offset(&self) -> Offset {
-        self.shared.core.lock().next_offset()
+        self.applied()
     }
 
     /// Decides a command against the newest state and answers once its records are durable and replayed. Also an
@@ -199,54 +209,129 @@ impl Quorum {
             return;
         }
         drop(queue);
-        let shared = Arc::clone(&self.shared);
-        (self.shared.executor.0)(Box::new(move || shared.work_off()));
+        self.shared.work();
     }
 
-    /// Takes no more commands; returns when those before it are answered.
+    /// Takes no more commands; returns when those before it are answered and this node takes no further part.
     pub async fn close(&self) {
         let drained = self.execute(|_, _| Ok(Decision::reply(()))).await;
         self.shared.queue.lock().closed = true;
-        if let Err(error) = drained {
-            warn!(%error, "the metadata log was closed after a failure");
+        match drained {
+            Ok(()) | Err(CommitError::NotController { .. } | CommitError::Closed) => {}
+            Err(error) => warn!(%error, "the metadata log was closed after a failure"),
+        }
+        let node = self.shared.node();
+        if let Some(node) = node {
+            node.stop().await;
         }
     }
 }
 
+/// Opens this node as one of a quorum.
+#[expect(clippy::too_many_arguments, reason = "the parts of a handle that is being made")]
+pub(crate) fn open_node(
+    fs: &Arc<dyn Fs>,
+    clock: &Arc<dyn Clock>,
+    executor: &Executor,
+    options: &QuorumOptions,
+    address: Option<Peer>,
+    publisher: Option<Arc<Publisher>>,
+    leadership: &watch::Sender<Leadership>,
+    cluster_id: &watch::Sender<Option<Arc<str>>>,
+) -> Result<Arc<Node>, OpenError> {
+    let opening = Opening {
+        fs: Arc::clone(fs),
+        clock: Arc::clone(clock),
+        executor: executor.clone(),
+        options: options.clone(),
+        address,
+    };
+    let publisher = |image| publisher.unwrap_or_else(|| Arc::new(Publisher::new(image)));
+    raft::open::open(opening, publisher, leadership.clone(), cluster_id.clone())
+}
+
 impl Shared {
-    /// Works the queue off until it is empty.
-    fn work_off(&self) {
-        let mut watchdog = Watchdog { shared: self, finished: false };
-        loop {
-            let jobs = {
-                let mut queue = self.queue.lock();
-                if queue.jobs.is_empty() {
-                    queue.busy = false;
-                    watchdog.finished = true;
-                    return;
-                }
-                std::mem::take(&mut queue.jobs)
-            };
-            self.run(jobs);
+    /// This node of a quorum, if it is one.
+    pub(crate) fn node(&self) -> Option<Arc<Node>> {
+        match &*self.mode.read() {
+            Mode::Quorum(node) => Some(Arc::clone(node)),
+            Mode::Alone(_) | Mode::Between => None,
         }
     }
 
-    fn run<'a>(&self, jobs: Vec<Box<dyn Job + 'a>>) {
-        let mut core = self.core.lock();
-        core.run(jobs, self.clock.now_ms(), |committed| self.publish(&committed));
+    /// Has the queue worked off, by who holds `busy`.
+    pub(crate) fn work(self: &Arc<Self>) {
+        match &*self.mode.read() {
+            Mode::Alone(core) => {
+                let (shared, core) = (Arc::clone(self), Arc::clone(core));
+                self.executor.submit(Box::new(move || shared.work_off(&core)));
+            }
+            Mode::Quorum(node) if node.running().is_some() => node.jobs.notify_one(),
+            Mode::Quorum(node) => {
+                let error = node.not_controller();
+                while let Some(jobs) = self.next_jobs() {
+                    raft::propose::refuse(jobs, &error);
+                }
+            }
+            // Whoever ends it calls again.
+            Mode::Between => {}
+        }
+    }
+
+    /// The commands that wait; `None` when there are none, and then nobody works on the queue any more.
+    pub(crate) fn next_jobs(&self) -> Option<Vec<Box<dyn Job>>> {
+        let mut queue = self.queue.lock();
+        if queue.jobs.is_empty() {
+            queue.busy = false;
+            return None;
+        }
+        Some(std::mem::take(&mut queue.jobs))
+    }
+
+    /// Takes no more commands and tells those that wait.
+    pub(crate) fn shut(&self) {
+        let mut queue = self.queue.lock();
+        queue.closed = true;
+        let left = std::mem::take(&mut queue.jobs);
+        drop(queue);
+        left.into_iter().for_each(|job| job.finish(Err(CommitError::Closed)));
+    }
+
+    /// Puts commands back that were not decided yet.
+    pub(crate) fn put_back(&self, mut jobs: Vec<Box<dyn Job>>) {
+        let mut queue = self.queue.lock();
+        jobs.append(&mut queue.jobs);
+        queue.jobs = jobs;
+    }
+
+    /// Works the queue off until it is empty.
+    fn work_off(self: &Arc<Self>, core: &Mutex<Core>) {
+        let mut watchdog = Watchdog { shared: self, finished: false };
+        loop {
+            if !matches!(*self.mode.read(), Mode::Alone(_)) {
+                // The node has joined others meanwhile.
+                watchdog.finished = true;
+                self.work();
+                return;
+            }
+            let Some(jobs) = self.next_jobs() else {
+                watchdog.finished = true;
+                return;
+            };
+            self.run(core, jobs);
+        }
+    }
+
+    fn run<'a>(&self, core: &Mutex<Core>, jobs: Vec<Box<dyn Job + 'a>>) {
+        let mut core = core.lock();
+        let publish =
+            |committed: Committed| self.publisher.publish(&committed.image, &committed.delta);
+        core.run(jobs, self.clock.now_ms(), publish);
         match core.snapshot_if_due(self.clock.now_ms()) {
             Ok(true) => info!(offset = %core.next_offset(), "wrote a snapshot of the metadata"),
             Ok(false) => {}
             Err(error) => warn!(%error, "a snapshot of the metadata could not be written"),
         }
-    }
-
-    fn publish(&self, committed: &Committed) {
-        for listener in self.listeners.read().iter() {
-            listener.committed(&committed.image, &committed.delta);
-        }
-        self.image.store(Arc::clone(&committed.image));
-        self.changes.send_replace(Arc::clone(&committed.image));
     }
 }
 
@@ -262,11 +347,7 @@ impl Drop for Watchdog<'_> {
             return;
         }
         error!("working on a metadata change panicked: no more changes are taken until a restart");
-        let mut queue = self.shared.queue.lock();
-        queue.closed = true;
-        let left = std::mem::take(&mut queue.jobs);
-        drop(queue);
-        left.into_iter().for_each(|job| job.finish(Err(CommitError::Closed)));
+        self.shared.shut();
     }
 }
 

@@ -14,19 +14,25 @@ mod batches;
 mod cluster;
 mod core;
 mod error;
+mod executor;
 mod handle;
 mod job;
 mod options;
+mod publish;
+mod raft;
+mod random;
 mod snapshot;
 mod status;
 mod store;
 mod transport;
 
 pub use error::{CommitError, MemberError, OpenError};
-pub use handle::{Executor, ImageListener, Quorum, Work};
+pub use executor::{Executor, Work};
+pub use handle::Quorum;
 pub use job::Turn;
 pub use millstream_metadata::decide::{Decision, Refusal};
 pub use options::{QuorumOptions, QuorumOptions as Options, Timing, Voter};
+pub use publish::ImageListener;
 pub use status::{Leadership, QuorumStatus, ReplicaStatus};
 pub use transport::{Call, Peer, Transport, TransportError};
 

@@ -54,6 +54,15 @@ pub(crate) struct Store {
     last_epoch: LeaderEpoch,
 }
 
+/// Where a batch stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The base offset of its segment.
+    pub segment: Offset,
+    /// Where in that segment's file it begins.
+    pub position: u64,
+}
+
 /// What reading the log from its start found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Recovered {
@@ -70,7 +79,7 @@ impl Store {
         fs: Arc<dyn Fs>,
         directory: &Path,
         start: Offset,
-        mut each: impl FnMut(&BatchView<'_>) -> Result<(), OpenError>,
+        mut each: impl FnMut(&BatchView<'_>, Place) -> Result<(), OpenError>,
     ) -> Result<(Self, Recovered), OpenError> {
         fs.create_dir_all(directory).map_err(|e| io_error("create", directory, e))?;
         let entries = fs.list(directory).map_err(|e| io_error("list", directory, e))?;
@@ -189,6 +198,66 @@ impl Store {
         self.remove_old().map_err(|error| (error, Left::Nothing))
     }
 
+    /// Where the next batch goes.
+    pub(crate) fn place(&self) -> Place {
+        let segment = self.segments.last().copied().unwrap_or(self.next_offset);
+        Place { segment, position: self.position }
+    }
+
+    /// Cuts off everything from `place` on, so that the log ends at `next_offset`. On disk when it returns.
+    pub(crate) fn truncate(
+        &mut self,
+        place: Place,
+        next_offset: Offset,
+        last_epoch: LeaderEpoch,
+    ) -> io::Result<()> {
+        while self.segments.last().is_some_and(|base| *base > place.segment) {
+            let Some(base) = self.segments.pop() else { break };
+            self.remove(&self.directory.join(segment_name(base)))?;
+        }
+        let path = self.directory.join(segment_name(place.segment));
+        self.file = self.fs.open(&path, OpenMode::Write)?;
+        self.file.truncate(place.position)?;
+        self.file.sync_data()?;
+        self.fs.sync_dir(&self.directory)?;
+        self.position = place.position;
+        (self.next_offset, self.last_epoch) = (next_offset, last_epoch);
+        Ok(())
+    }
+
+    /// Begins a new segment, so that those before it can go when a snapshot holds what they hold.
+    pub(crate) fn roll(&mut self) -> io::Result<()> {
+        if self.segments.last() == Some(&self.next_offset) {
+            return Ok(());
+        }
+        self.file = self.begin_segment(&self.directory.join(segment_name(self.next_offset)))?;
+        self.segments.push(self.next_offset);
+        self.position = 0;
+        Ok(())
+    }
+
+    /// Removes the segments that hold nothing from `offset` on.
+    pub(crate) fn remove_before(&mut self, offset: Offset) -> io::Result<()> {
+        while self.segments.get(1).is_some_and(|second| *second <= offset) {
+            self.remove_first()?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of everything and goes on at `offset`: a snapshot holds what is before it.
+    pub(crate) fn restart(&mut self, offset: Offset, epoch: LeaderEpoch) -> io::Result<()> {
+        let path = self.directory.join(segment_name(offset));
+        let ahead = self.segments.iter().any(|base| *base >= offset);
+        while ahead && self.segments.last().is_some_and(|base| *base >= offset) {
+            let Some(base) = self.segments.pop() else { break };
+            self.remove(&self.directory.join(segment_name(base)))?;
+        }
+        self.file = self.begin_segment(&path)?;
+        self.segments.push(offset);
+        (self.next_offset, self.last_epoch, self.position) = (offset, epoch, 0);
+        self.remove_old()
+    }
+
     fn begin_segment(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let file = self.fs.open(path, OpenMode::Create)?;
         file.truncate(0)?;
@@ -199,13 +268,18 @@ impl Store {
     /// Removes all segments but the last. One that cannot be removed is tried again the next time.
     fn remove_old(&mut self) -> io::Result<()> {
         while self.segments.len() > 1 {
-            let Some(base) = self.segments.first() else { break };
-            let name = segment_name(*base);
-            for suffix in [".log", ".index", ".timeindex", ".snapshot"] {
-                self.remove(&self.directory.join(name.replace(".log", suffix)))?;
-            }
-            self.segments.remove(0);
+            self.remove_first()?;
         }
+        Ok(())
+    }
+
+    fn remove_first(&mut self) -> io::Result<()> {
+        let Some(base) = self.segments.first() else { return Ok(()) };
+        let name = segment_name(*base);
+        for suffix in [".log", ".index", ".timeindex", ".snapshot"] {
+            self.remove(&self.directory.join(name.replace(".log", suffix)))?;
+        }
+        self.segments.remove(0);
         Ok(())
     }
 
@@ -229,6 +303,8 @@ pub(crate) enum Left {
 
 /// Where a reading of the log is.
 struct Scan {
+    /// Where the segment at hand begins.
+    segment: Offset,
     next_offset: Offset,
     last_epoch: LeaderEpoch,
     /// The end of the last good batch in the segment at hand.
@@ -240,7 +316,13 @@ struct Scan {
 impl Scan {
     const fn at(start: Offset) -> Self {
         let stopped = String::new();
-        Self { next_offset: start, last_epoch: LeaderEpoch::NONE, position: 0, stopped }
+        Self {
+            segment: start,
+            next_offset: start,
+            last_epoch: LeaderEpoch::NONE,
+            position: 0,
+            stopped,
+        }
     }
 
     /// Reads one segment up to its end or the first bytes that are no good batch.
@@ -248,9 +330,9 @@ impl Scan {
         &mut self,
         path: &Path,
         file: &dyn File,
-        each: &mut impl FnMut(&BatchView<'_>) -> Result<(), OpenError>,
+        each: &mut impl FnMut(&BatchView<'_>, Place) -> Result<(), OpenError>,
     ) -> Result<(), OpenError> {
-        self.position = 0;
+        (self.position, self.segment) = (0, self.next_offset);
         let mut buffer = Vec::new();
         let mut wanted = READ_BYTES;
         loop {
@@ -279,13 +361,14 @@ impl Scan {
     fn batches(
         &mut self,
         bytes: &[u8],
-        each: &mut impl FnMut(&BatchView<'_>) -> Result<(), OpenError>,
+        each: &mut impl FnMut(&BatchView<'_>, Place) -> Result<(), OpenError>,
     ) -> Result<usize, OpenError> {
         let mut used = 0;
         while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
             match good_batch(rest, self.next_offset) {
                 Ok(batch) => {
-                    each(&batch)?;
+                    let position = self.position + used as u64;
+                    each(&batch, Place { segment: self.segment, position })?;
                     used += batch.bytes().len();
                     self.next_offset = batch.header().next_offset();
                     self.last_epoch = batch.header().partition_leader_epoch;

@@ -1,4 +1,3 @@
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 //! The metadata log from outside: proposals, restarts, crashes, snapshots, and a log that Kafka wrote.
 
 use std::collections::BTreeMap;

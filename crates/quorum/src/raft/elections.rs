@@ -1,0 +1,321 @@
+//! When to ask for votes, when to say that one is there, and who leads as far as can be told.
+//!
+//! Key function: [`drive`], one task a node. A voter that hears nothing from a leader asks the others first whether they would
+//! vote for it (the probe): so a node that comes back after a cut does not unseat a leader that is alive, and its term does not
+//! run away. Time-outs come from the seed of the options.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use millstream_base::NodeId;
+use millstream_env::task::{self, Instant};
+use openraft::{RaftMetrics, ServerState};
+use tokio::sync::mpsc;
+use tracing::{error, info};
+
+use super::message::{Ask, Reply};
+use super::node::Node;
+use super::types::{LogId, Member, Membership, epoch_of};
+use crate::status::Leadership;
+
+/// What the driver remembers from step to step.
+struct Driver {
+    node: Arc<Node>,
+    /// When the next heartbeat is due.
+    heartbeat: Instant,
+    /// How long silence is borne this time.
+    patience: Duration,
+    /// Before that nothing is tried again.
+    pause: Instant,
+    /// The term in which this node leads, and since when.
+    leads: Option<(u64, Instant)>,
+}
+
+/// Drives a node until it is stopped.
+pub(crate) async fn drive(node: Arc<Node>) {
+    let Some(raft) = node.raft().cloned() else { return };
+    let mut metrics = raft.metrics();
+    let (now, timing) = (Instant::now(), *node.timing());
+    let patience = node.random.lock().between(timing.election_min, timing.election_max);
+    let mut driver =
+        Driver { node: Arc::clone(&node), heartbeat: now, patience, pause: now, leads: None };
+    while !node.stopped.load(Ordering::SeqCst) {
+        let newest = metrics.borrow_and_update().clone();
+        if let Err(fatal) = &newest.running_state {
+            error!(node = node.id(), error = %fatal, "the metadata quorum failed on this node: restart it");
+            break;
+        }
+        let next = driver.step(&newest).await;
+        tokio::select! {
+            biased;
+            changed = metrics.changed() => if changed.is_err() { break },
+            () = node.wake.notified() => {}
+            () = task::sleep_until(next) => {}
+        }
+    }
+    let epoch = node.leadership.borrow().epoch;
+    node.leadership.send_replace(Leadership { leader: None, epoch, is_me: false });
+    node.jobs.notify_one();
+}
+
+impl Driver {
+    /// Does what is due, and says when something will be.
+    async fn step(&mut self, metrics: &RaftMetrics<i32, Member>) -> Instant {
+        let now = Instant::now();
+        let leads = metrics.state == ServerState::Leader;
+        if leads && self.leads.map(|(term, _)| term) != Some(metrics.current_term) {
+            self.leads = Some((metrics.current_term, now));
+        }
+        if !leads {
+            self.leads = None;
+        }
+        self.publish(metrics, now);
+        if leads {
+            return self.lead(now).await;
+        }
+        self.follow(metrics, now)
+    }
+
+    async fn lead(&mut self, now: Instant) -> Instant {
+        if now >= self.heartbeat {
+            self.heartbeat = now + self.node.timing().heartbeat;
+            if let Some(raft) = self.node.raft() {
+                // A failure shows in the metrics.
+                drop(raft.trigger().heartbeat().await);
+            }
+            self.node.snapshot_if_due().await;
+        }
+        if self.node.leadership.borrow().is_me && !self.node.keeping.swap(true, Ordering::SeqCst) {
+            let node = Arc::clone(&self.node);
+            drop(task::spawn(async move {
+                node.keep_up().await;
+                node.keeping.store(false, Ordering::SeqCst);
+            }));
+        }
+        self.heartbeat
+    }
+
+    fn follow(&mut self, metrics: &RaftMetrics<i32, Member>, now: Instant) -> Instant {
+        let timing = *self.node.timing();
+        let (at, gone) = {
+            let heard = self.node.heard.lock();
+            (heard.at, heard.gone.is_some() && heard.gone == heard.leader)
+        };
+        let members = metrics.membership_config.membership();
+        let votes = self.node.options.is_voter && is_voter(members, self.node.id());
+        let alone = votes && members.voter_ids().count() == 1;
+        let due = if alone || gone { self.pause } else { (at + self.patience).max(self.pause) };
+        if gone && self.pause <= now && self.patience > timing.election_min / 4 {
+            // So that not all who lost their leader ask at the same time.
+            self.patience = Duration::ZERO;
+            self.pause =
+                now + self.node.random.lock().between(Duration::ZERO, timing.election_min / 10);
+            return self.pause;
+        }
+        let snapshots = now + timing.election_max;
+        if now < due || self.node.trying.swap(true, Ordering::SeqCst) {
+            let node = Arc::clone(&self.node);
+            drop(task::spawn(async move { node.snapshot_if_due().await }));
+            return due.max(now + timing.heartbeat / 4).min(snapshots);
+        }
+        {
+            let mut random = self.node.random.lock();
+            self.patience = random.between(timing.election_min, timing.election_max);
+            let least = if gone || alone { timing.heartbeat / 2 } else { timing.election_min / 2 };
+            self.pause = now + random.between(least, least * 2);
+        }
+        let node = Arc::clone(&self.node);
+        drop(task::spawn(async move {
+            if votes {
+                node.campaign(gone).await
+            } else {
+                node.join().await
+            }
+            node.trying.store(false, Ordering::SeqCst);
+            node.wake.notify_one();
+        }));
+        self.pause
+    }
+
+    /// Says who leads.
+    fn publish(&self, metrics: &RaftMetrics<i32, Member>, now: Instant) {
+        let timing = self.node.timing();
+        let me = self.node.id();
+        let leader = if let Some((term, since)) = self.leads {
+            let reached = self.node.reaches_majority(
+                metrics.membership_config.membership(),
+                since,
+                timing.election_max,
+            );
+            let applied = metrics.last_applied.is_some_and(|id| id.leader_id.term == term);
+            reached.then_some((me, applied))
+        } else {
+            let heard = self.node.heard.lock();
+            let fresh = now.duration_since(heard.at) <= timing.election_max * 2;
+            let known = metrics.current_leader.filter(|leader| *leader != me);
+            known
+                .filter(|leader| fresh && heard.gone != Some(*leader))
+                .map(|leader| (leader, false))
+        };
+        let epoch = epoch_of(metrics.current_term).get();
+        let told = Leadership {
+            leader: leader.map(|(id, _)| NodeId(id)),
+            epoch,
+            is_me: leader == Some((me, true)),
+        };
+        let changed = self.node.leadership.send_if_modified(|known| {
+            let changed = *known != told;
+            *known = told;
+            changed
+        });
+        if changed {
+            info!(
+                node = me,
+                epoch,
+                leader = told.leader.map_or(-1, NodeId::get),
+                active = told.is_me,
+                "leader of the metadata quorum"
+            );
+            self.node.jobs.notify_one();
+        }
+    }
+}
+
+/// Whether that node votes.
+pub(crate) fn is_voter(members: &Membership, id: i32) -> bool {
+    members.voter_ids().any(|voter| voter == id)
+}
+
+/// Whether these nodes are a majority, of each of the two sets while members change.
+fn is_majority(members: &Membership, nodes: &BTreeSet<i32>) -> bool {
+    members.get_joint_config().iter().all(|set| set.intersection(nodes).count() * 2 > set.len())
+}
+
+impl Node {
+    /// Whether a majority answered this leader within `time`.
+    fn reaches_majority(&self, members: &Membership, since: Instant, time: Duration) -> bool {
+        if since.elapsed() <= time {
+            return true;
+        }
+        let contacts = self.contacts.lock();
+        let fresh = contacts.iter().filter(|(_, contact)| contact.at.elapsed() <= time);
+        let mut reached: BTreeSet<i32> = fresh.map(|(id, _)| *id).collect();
+        reached.insert(self.id());
+        is_majority(members, &reached)
+    }
+
+    /// Whether this node hears from a leader, so that no other is needed.
+    fn hears_a_leader(&self) -> bool {
+        let heard = self.heard.lock();
+        let alive = heard.leader.is_some() && heard.leader != heard.gone;
+        alive && heard.at.elapsed() < self.timing().election_min
+    }
+
+    /// Asks whether there would be a majority, and if so, for its votes.
+    async fn campaign(self: &Arc<Self>, gone: bool) {
+        let members = self.membership();
+        let gone = gone.then(|| self.heard.lock().gone).flatten();
+        let last = self.machine.log.entries(super::log::Entries::last);
+        let (sender, mut answers) = mpsc::unbounded_channel();
+        for id in members.voter_ids().filter(|id| *id != self.id()).collect::<BTreeSet<_>>() {
+            let Some(member) = members.get_node(&id).cloned() else { continue };
+            let (node, sender) = (Arc::clone(self), sender.clone());
+            drop(task::spawn(async move {
+                let within = node.timing().election_min;
+                let reply = node.call(id, &member, Ask::Probe { last, gone }, within).await;
+                if matches!(reply, Ok(Reply::Probe { yes: true })) {
+                    let _ = sender.send(id);
+                }
+            }));
+        }
+        drop(sender);
+        let mut willing = BTreeSet::from([self.id()]);
+        while !is_majority(&members, &willing) {
+            let Some(id) = answers.recv().await else { return };
+            willing.insert(id);
+        }
+        if self.hears_a_leader() {
+            return;
+        }
+        info!(node = self.id(), "asking to lead the metadata quorum");
+        if let Some(raft) = self.raft() {
+            drop(raft.trigger().elect().await);
+        }
+    }
+
+    /// Whether this node would vote for `from`, whose log ends with `last`.
+    pub(crate) async fn would_vote(&self, last: Option<LogId>, gone: Option<i32>) -> bool {
+        if self.leadership.borrow().leader == Some(NodeId(self.id())) {
+            return false;
+        }
+        if last < self.machine.log.entries(super::log::Entries::last) {
+            return false;
+        }
+        if self.hears_a_leader() {
+            let leader = self.heard.lock().leader;
+            let Some(leader) = leader.filter(|leader| gone == Some(*leader)) else { return false };
+            // The other says that it is gone. Is it?
+            if let Some(member) = self.membership().get_node(&leader).cloned() {
+                drop(self.call(leader, &member, Ask::Ping, self.timing().heartbeat).await);
+            }
+        }
+        !self.hears_a_leader()
+    }
+
+    /// Asks the voters to be let in, until one of them does.
+    async fn join(self: &Arc<Self>) {
+        let me = self.me();
+        if me.host.is_empty() {
+            self.complain(
+                "this node's address is not known, so it cannot follow the metadata quorum",
+            );
+            return;
+        }
+        let members = self.membership();
+        let mut peers: Vec<(i32, Member)> = members
+            .voter_ids()
+            .filter_map(|id| members.get_node(&id).map(|member| (id, member.clone())))
+            .collect();
+        for voter in &self.options.voters {
+            let id = voter.peer.id.get();
+            if id != self.id() && peers.iter().all(|(known, _)| *known != id) {
+                peers.push((id, Member::new(&voter.peer, voter.directory_id)));
+            }
+        }
+        peers.sort_by_key(|(id, _)| *id);
+        peers.dedup_by_key(|(id, _)| *id);
+        peers.retain(|(id, _)| *id != self.id());
+        for (id, member) in &peers {
+            let asked = Ask::Join(me.clone());
+            match self.call(*id, member, asked, self.timing().request).await {
+                Ok(Reply::Done) => return,
+                Ok(Reply::Elsewhere(Some(leader))) => {
+                    let Some((id, member)) = peers.iter().find(|(id, _)| *id == leader) else {
+                        continue;
+                    };
+                    let asked = Ask::Join(me.clone());
+                    if let Ok(Reply::Done) =
+                        self.call(*id, member, asked, self.timing().request).await
+                    {
+                        return;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Has a snapshot taken if the log has grown enough.
+    pub(crate) async fn snapshot_if_due(&self) {
+        let due = {
+            let state = self.machine.state.lock();
+            state.bytes_since_snapshot >= self.options.snapshot_after_bytes
+                && !state.replayer.in_transaction()
+        };
+        if let Some(raft) = self.raft().filter(|_| due) {
+            drop(raft.trigger().snapshot().await);
+        }
+    }
+}

@@ -1,0 +1,440 @@
+//! Raft's log: the metadata log's batches, one an entry.
+//!
+//! Key type: [`Log`] (what openraft writes through), with [`LogReader`] (what it reads through). An entry's index is the
+//! number of its batch, its term the batch's epoch. What no snapshot holds yet is kept in memory as well, which the size
+//! between snapshots bounds. Nothing is said to be written before it is fsynced.
+
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use millstream_base::{LeaderEpoch, Offset};
+use millstream_env::clock::Clock;
+use millstream_env::fs::Fs;
+use millstream_env::task;
+use openraft::storage::{LogFlushed, RaftLogStorage};
+use openraft::{LogState, OptionalSend, RaftLogReader};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+use tracing::{error, info};
+
+use super::control::{entry_to_batch, payload_of};
+use super::types::{Entry, LogId, StorageError, StorageIOError, Types, Vote, epoch_of, term_of};
+use super::vote;
+use crate::executor::Executor;
+use crate::store::{Left, Place, Store};
+
+/// About how many bytes of entries go into one message.
+const MESSAGE_BYTES: usize = 1 << 20;
+/// How long a full disk is left alone before the next attempt.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// One entry.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub id: LogId,
+    pub batch: Bytes,
+    /// The offset after its last record.
+    pub end: Offset,
+    pub place: Place,
+}
+
+/// The entries that no snapshot holds, or not for long.
+#[derive(Debug, Default)]
+pub(crate) struct Entries {
+    /// The last entry before them.
+    pub purged: Option<LogId>,
+    /// The offset after that.
+    pub purged_end: Offset,
+    pub entries: VecDeque<Stored>,
+}
+
+impl Entries {
+    fn first_index(&self) -> u64 {
+        self.purged.map_or(0, |id| id.index + 1)
+    }
+
+    pub(crate) fn last(&self) -> Option<LogId> {
+        self.entries.back().map(|entry| entry.id).or(self.purged)
+    }
+
+    pub(crate) fn end(&self) -> Offset {
+        self.entries.back().map_or(self.purged_end, |entry| entry.end)
+    }
+
+    pub(crate) fn get(&self, index: u64) -> Option<&Stored> {
+        let at = index.checked_sub(self.first_index())?;
+        self.entries.get(usize::try_from(at).ok()?)
+    }
+
+    /// The offset after the entry of that index, as far as it is known.
+    pub(crate) fn end_of(&self, index: u64) -> Option<Offset> {
+        if self.purged.is_some_and(|id| id.index == index) {
+            return Some(self.purged_end);
+        }
+        self.get(index).map(|entry| entry.end)
+    }
+
+    /// Entries from `start` up to (not including) `end`, as many as `bytes` allow but at least one.
+    fn range(&self, start: u64, end: u64, bytes: usize) -> Vec<Stored> {
+        let mut left = bytes;
+        let mut found = Vec::new();
+        for index in start.max(self.first_index())..end {
+            let Some(entry) = self.get(index) else { break };
+            if !found.is_empty() && entry.batch.len() > left {
+                break;
+            }
+            left = left.saturating_sub(entry.batch.len());
+            found.push(entry.clone());
+        }
+        found
+    }
+}
+
+/// The log. Clones are the same log.
+#[derive(Clone)]
+pub(crate) struct Log {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    fs: Arc<dyn Fs>,
+    directory: PathBuf,
+    clock: Arc<dyn Clock>,
+    executor: Executor,
+    disk: Mutex<Store>,
+    entries: RwLock<Entries>,
+    /// What was voted for, as it lies on disk.
+    vote: Mutex<Option<Vote>>,
+    /// The last entry, and the offset after it, that a snapshot on disk holds.
+    snapshot: watch::Sender<(Option<LogId>, Offset)>,
+    cut_off: AtomicBool,
+}
+
+impl Log {
+    pub(crate) fn new(
+        fs: Arc<dyn Fs>,
+        directory: PathBuf,
+        clock: Arc<dyn Clock>,
+        executor: Executor,
+        disk: Store,
+        entries: Entries,
+        vote: Option<Vote>,
+    ) -> Self {
+        let snapshot = watch::Sender::new((entries.purged, entries.purged_end));
+        let (disk, entries, vote) = (Mutex::new(disk), RwLock::new(entries), Mutex::new(vote));
+        let cut_off = AtomicBool::new(false);
+        let inner =
+            Inner { fs, directory, clock, executor, disk, entries, vote, snapshot, cut_off };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// What is in memory, for a look.
+    pub(crate) fn entries<R>(&self, look: impl FnOnce(&Entries) -> R) -> R {
+        look(&self.inner.entries.read())
+    }
+
+    /// Says that a snapshot up to this entry is on disk.
+    pub(crate) fn snapshot_is_there(&self, last: Option<LogId>, end: Offset) {
+        self.inner.snapshot.send_if_modified(|known| {
+            let newer = last > known.0;
+            if newer {
+                *known = (last, end);
+            }
+            newer
+        });
+    }
+
+    /// From here on nothing is written any more.
+    pub(crate) fn cut_off(&self) {
+        self.inner.cut_off.store(true, Ordering::SeqCst);
+    }
+
+    /// Begins a new segment at the next entry. Waits for the disk.
+    pub(crate) fn roll(&self) -> io::Result<()> {
+        self.inner.disk.lock().roll()
+    }
+
+    async fn blocking<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> io::Result<R> + Send + 'static,
+    ) -> io::Result<R> {
+        let inner = Arc::clone(&self.inner);
+        let done = self.inner.executor.run(move || {
+            if inner.cut_off.load(Ordering::SeqCst) {
+                return Err(io::Error::other("the node was stopped"));
+            }
+            work(&inner)
+        });
+        let done = done.await;
+        done.unwrap_or_else(|| Err(io::Error::other("the node is stopping")))
+    }
+
+    /// The entries as batches, from the end of the log on.
+    fn to_batches(&self, entries: impl IntoIterator<Item = Entry>) -> io::Result<Vec<Stored>> {
+        let now = self.inner.clock.now_ms();
+        let (mut base, mut last) = self.entries(|known| (known.end(), known.last()));
+        let mut batches = Vec::new();
+        for entry in entries {
+            let expected = last.map_or(0, |id| id.index + 1);
+            assert_eq!(
+                entry.log_id.index, expected,
+                "an entry that does not follow the log's last"
+            );
+            let (batch, end) = entry_to_batch(&entry, base, now)
+                .map_err(|reason| io::Error::new(io::ErrorKind::InvalidData, reason))?;
+            let place = Place { segment: base, position: 0 };
+            batches.push(Stored { id: entry.log_id, batch, end, place });
+            (base, last) = (end, Some(entry.log_id));
+        }
+        Ok(batches)
+    }
+
+    async fn write(&self, batches: Vec<Stored>) -> io::Result<()> {
+        let mut batches = Some(batches);
+        while let Some(tried) = batches.take() {
+            batches = self.blocking(move |inner| inner.write(tried)).await?;
+            if batches.is_some() {
+                task::sleep(RETRY).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// Writes batches and fsyncs them. Gives them back when the disk took nothing of them, for another attempt.
+    fn write(&self, mut batches: Vec<Stored>) -> io::Result<Option<Vec<Stored>>> {
+        let Some(last) = batches.last().map(|entry| (entry.end, epoch_of(entry.id.leader_id.term)))
+        else {
+            return Ok(None);
+        };
+        let mut disk = self.disk.lock();
+        let mut place = disk.place();
+        let mut bytes = Vec::with_capacity(batches.iter().map(|entry| entry.batch.len()).sum());
+        for entry in &mut batches {
+            entry.place = place;
+            place.position += entry.batch.len() as u64;
+            bytes.extend_from_slice(&entry.batch);
+        }
+        match disk.append(&bytes, last.0, last.1) {
+            Ok(()) => {}
+            Err((cause, Left::Nothing)) => {
+                error!(error = %cause, directory = %self.directory.display(),
+                    "the metadata log cannot be written; trying again until it can");
+                return Ok(Some(batches));
+            }
+            Err((cause, Left::Unknown)) => return Err(cause),
+        }
+        disk.sync()?;
+        drop(disk);
+        self.entries.write().entries.extend(batches);
+        Ok(None)
+    }
+
+    fn truncate(&self, index: u64) -> io::Result<()> {
+        let (place, end, last) = {
+            let mut known = self.entries.write();
+            let Some(place) = known.get(index).map(|entry| entry.place) else { return Ok(()) };
+            let keep = index - known.first_index();
+            known.entries.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
+            (place, known.end(), known.last())
+        };
+        info!(index, offset = %end, "entries that another leader has overruled are cut off the metadata log");
+        let epoch = last.map_or(LeaderEpoch::NONE, |id| epoch_of(id.leader_id.term));
+        self.disk.lock().truncate(place, end, epoch)
+    }
+
+    fn purge(&self, upto: LogId, snapshot_end: Offset) -> io::Result<()> {
+        let (end, restart) = {
+            let mut known = self.entries.write();
+            let restart = known.last().is_none_or(|last| last.index < upto.index);
+            let end = if restart { Some(snapshot_end) } else { known.end_of(upto.index) };
+            let Some(end) = end.filter(|end| *end >= known.purged_end) else { return Ok(()) };
+            known.entries.retain(|entry| entry.id.index > upto.index);
+            (known.purged, known.purged_end) = (Some(upto), end);
+            (end, restart)
+        };
+        let mut disk = self.disk.lock();
+        if restart {
+            return disk.restart(end, epoch_of(upto.leader_id.term));
+        }
+        disk.remove_before(end)
+    }
+}
+
+fn write_error(error: &io::Error) -> StorageError {
+    StorageIOError::write_logs(openraft::AnyError::new(error)).into()
+}
+
+fn read_error(reason: &str) -> StorageError {
+    StorageIOError::read_logs(openraft::AnyError::error(reason)).into()
+}
+
+/// Reads entries from memory.
+#[derive(Clone)]
+pub(crate) struct LogReader(Log);
+
+fn to_entries(found: Vec<Stored>) -> Result<Vec<Entry>, StorageError> {
+    let entry = |stored: Stored| {
+        let payload = payload_of(&stored.batch).map_err(|reason| read_error(&reason))?;
+        Ok(Entry { log_id: stored.id, payload })
+    };
+    found.into_iter().map(entry).collect()
+}
+
+fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
+    let start = match range.start_bound() {
+        Bound::Included(start) => *start,
+        Bound::Excluded(before) => before.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(last) => last.saturating_add(1),
+        Bound::Excluded(end) => *end,
+        Bound::Unbounded => u64::MAX,
+    };
+    (start, end)
+}
+
+impl RaftLogReader<Types> for LogReader {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<Entry>, StorageError> {
+        let (start, end) = bounds(&range);
+        to_entries(self.0.entries(|known| known.range(start, end, usize::MAX)))
+    }
+
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, StorageError> {
+        to_entries(self.0.entries(|known| known.range(start, end, MESSAGE_BYTES)))
+    }
+}
+
+impl RaftLogReader<Types> for Log {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<Entry>, StorageError> {
+        LogReader(self.clone()).try_get_log_entries(range).await
+    }
+}
+
+impl RaftLogStorage<Types> for Log {
+    type LogReader = LogReader;
+
+    async fn get_log_state(&mut self) -> Result<LogState<Types>, StorageError> {
+        let state = |known: &Entries| LogState {
+            last_purged_log_id: known.purged,
+            last_log_id: known.last(),
+        };
+        Ok(self.entries(state))
+    }
+
+    async fn get_log_reader(&mut self) -> Self::LogReader {
+        LogReader(self.clone())
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
+        let vote = *vote;
+        let saved = self.blocking(move |inner| {
+            let mut known = inner.vote.lock();
+            vote::write_vote(inner.fs.as_ref(), &inner.directory, &vote)?;
+            *known = Some(vote);
+            Ok(())
+        });
+        saved.await.map_err(|e| StorageIOError::write_vote(openraft::AnyError::new(&e)).into())
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, StorageError> {
+        let log_term = self.entries(|known| known.last().map_or(0, |id| id.leader_id.term));
+        let mut vote = self.inner.vote.lock().unwrap_or_default();
+        // Who led before a restart has to be elected again.
+        vote.committed = false;
+        if vote.leader_id.term < log_term {
+            // A node that ran alone keeps no vote.
+            vote = Vote::default();
+            vote.leader_id.term = log_term;
+        }
+        Ok((vote.leader_id.term > 0).then_some(vote))
+    }
+
+    async fn append<I>(
+        &mut self,
+        entries: I,
+        callback: LogFlushed<Types>,
+    ) -> Result<(), StorageError>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let batches = self.to_batches(entries).map_err(|e| write_error(&e))?;
+        self.write(batches).await.map_err(|e| write_error(&e))?;
+        callback.log_io_completed(Ok(()));
+        Ok(())
+    }
+
+    async fn truncate(&mut self, since: LogId) -> Result<(), StorageError> {
+        self.blocking(move |inner| inner.truncate(since.index)).await.map_err(|e| write_error(&e))
+    }
+
+    async fn purge(&mut self, upto: LogId) -> Result<(), StorageError> {
+        // What a snapshot is to take the place of goes only when that is on disk.
+        let mut snapshot = self.inner.snapshot.subscribe();
+        let there = snapshot.wait_for(|(last, _)| *last >= Some(upto)).await.map(|known| known.1);
+        let end = there.map_err(|_| read_error("the node is stopping"))?;
+        self.blocking(move |inner| inner.purge(upto, end)).await.map_err(|e| write_error(&e))
+    }
+}
+
+/// The entries of a log that was read, given what its newest snapshot covers. `None` when the log does not continue the
+/// snapshot, so that all of it is in there or overruled by it.
+pub(crate) fn entries_after(
+    read: Vec<Read>,
+    purged: Option<LogId>,
+    purged_end: Offset,
+) -> Option<Entries> {
+    let mut entries = Entries { purged, purged_end, entries: VecDeque::new() };
+    let (term, continues) = (
+        purged.map_or(0, |id| id.leader_id.term),
+        read.first().is_none_or(|first| first.base == purged_end),
+    );
+    let boundary =
+        read.iter().position(|batch| batch.end == purged_end && term_of(batch.epoch) == term);
+    if !continues && boundary.is_none() {
+        return None;
+    }
+    let skip = if continues { 0 } else { boundary.map_or(0, |at| at + 1) };
+    let mut index = entries.first_index();
+    for batch in read.into_iter().skip(skip) {
+        let id = super::types::log_id(term_of(batch.epoch), index);
+        entries.entries.push_back(Stored {
+            id,
+            batch: batch.bytes,
+            end: batch.end,
+            place: batch.place,
+        });
+        index += 1;
+    }
+    Some(entries)
+}
+
+/// One batch as it was found on disk.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub base: Offset,
+    pub end: Offset,
+    pub epoch: LeaderEpoch,
+    pub place: Place,
+    pub bytes: Bytes,
+}

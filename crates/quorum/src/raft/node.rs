@@ -1,0 +1,327 @@
+//! One node of the quorum: openraft, and all that is around it.
+//!
+//! Key type: [`Node`]. It is shared by the handle, the driver (`elections.rs`), the links to others and who works on a message.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use millstream_base::{NodeId, TimestampMs, Uuid};
+use millstream_env::task::{self, Instant};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tracing::error;
+
+use super::machine::Machine;
+use super::message::{Answer, Appended, Ask, Reply, Request, from_bytes, to_bytes};
+use super::types::{LogId, Member, Membership, Raft};
+use crate::options::{QuorumOptions, Timing};
+use crate::random::Random;
+use crate::status::Leadership;
+use crate::transport::{Peer, Transport, TransportError};
+
+/// See the module.
+pub(crate) struct Node {
+    pub options: QuorumOptions,
+    pub machine: Arc<Machine>,
+    pub leadership: watch::Sender<Leadership>,
+    /// Where the others reach this node.
+    pub address: Mutex<Option<Peer>>,
+    pub heard: Mutex<Heard>,
+    pub contacts: Mutex<BTreeMap<i32, Contact>>,
+    pub random: Mutex<Random>,
+    /// Wakes the driver.
+    pub wake: Notify,
+    /// Wakes who proposes.
+    pub jobs: Notify,
+    /// One proposal or change of members at a time.
+    pub proposing: tokio::sync::Mutex<()>,
+    /// A campaign, or an attempt to join, is under way.
+    pub trying: AtomicBool,
+    /// Upkeep is under way.
+    pub keeping: AtomicBool,
+    pub stopped: AtomicBool,
+    running: OnceLock<Running>,
+    /// What was complained about last, and when.
+    complained: Mutex<Option<(String, Instant)>>,
+}
+
+/// What there is once a node was started.
+pub(crate) struct Running {
+    pub raft: Raft,
+    pub transport: Arc<dyn Transport>,
+}
+
+/// What this node heard of leaders.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    /// Who led last, as far as known.
+    pub leader: Option<i32>,
+    /// When that was heard of last, or when a vote was given.
+    pub at: Instant,
+    /// A leader whose process is known to be gone.
+    pub gone: Option<i32>,
+}
+
+/// When another node was last in touch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Contact {
+    pub at: Instant,
+    pub fetched: TimestampMs,
+    pub caught_up: Option<TimestampMs>,
+    pub directory: Uuid,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum CallError {
+    /// It makes no sense to ask again at once.
+    Unreachable(String),
+    /// It may have been lost.
+    Failed(String),
+}
+
+impl Node {
+    pub(crate) fn new(
+        options: QuorumOptions,
+        machine: Arc<Machine>,
+        leadership: watch::Sender<Leadership>,
+        address: Option<Peer>,
+    ) -> Self {
+        let random =
+            Random::new(options.seed ^ (u64::from(options.node_id.get().unsigned_abs()) << 32));
+        Self {
+            options,
+            machine,
+            leadership,
+            address: Mutex::new(address),
+            heard: Mutex::new(Heard { leader: None, at: Instant::now(), gone: None }),
+            contacts: Mutex::default(),
+            random: Mutex::new(random),
+            wake: Notify::new(),
+            jobs: Notify::new(),
+            proposing: tokio::sync::Mutex::new(()),
+            trying: AtomicBool::new(false),
+            keeping: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            running: OnceLock::new(),
+            complained: Mutex::new(None),
+        }
+    }
+
+    pub(crate) const fn id(&self) -> i32 {
+        self.options.node_id.get()
+    }
+
+    pub(crate) const fn timing(&self) -> &Timing {
+        &self.options.timing
+    }
+
+    pub(crate) fn run(&self, running: Running) -> bool {
+        self.running.set(running).is_ok()
+    }
+
+    pub(crate) fn running(&self) -> Option<&Running> {
+        self.running.get().filter(|_| !self.stopped.load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn raft(&self) -> Option<&Raft> {
+        self.running().map(|running| &running.raft)
+    }
+
+    /// Takes no further part. What is under way ends first, for a moment at most.
+    pub(crate) async fn stop(&self) {
+        let raft = self.raft().cloned();
+        self.stopped.store(true, Ordering::SeqCst);
+        self.wake.notify_one();
+        self.jobs.notify_one();
+        if let Some(raft) = raft {
+            drop(task::timeout(Duration::from_secs(2), raft.shutdown()).await);
+        }
+    }
+
+    /// Stops as if the process were killed.
+    pub(crate) fn abandon(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        self.machine.log.cut_off();
+        self.wake.notify_one();
+        self.jobs.notify_one();
+    }
+
+    /// The members as they are in force: also those of an entry that is not committed yet.
+    pub(crate) fn membership(&self) -> Membership {
+        match self.raft() {
+            Some(raft) => raft.metrics().borrow().membership_config.membership().clone(),
+            None => {
+                let applied = self.machine.state.lock().position.membership.clone();
+                applied.map_or_else(|| self.machine.configured.clone(), |m| m.membership().clone())
+            }
+        }
+    }
+
+    /// This node as a member.
+    pub(crate) fn me(&self) -> Member {
+        let directory = self.options.directory_id;
+        let address = self.address.lock().clone();
+        address.map_or_else(
+            || Member { directory: directory.0, ..Member::default() },
+            |peer| Member::new(&peer, directory),
+        )
+    }
+
+    /// The cluster that this node belongs to, as far as it knows.
+    pub(crate) fn cluster_id(&self) -> Option<String> {
+        let agreed = self.machine.cluster_id.borrow().as_deref().map(str::to_owned);
+        agreed.or_else(|| self.options.cluster_id.clone())
+    }
+
+    /// Where a node is reached: what the settings say wins over what the log remembers.
+    fn peer(&self, id: i32, member: &Member) -> Peer {
+        let configured = self.options.voters.iter().find(|voter| voter.peer.id == NodeId(id));
+        configured.map_or_else(|| member.peer(id), |voter| voter.peer.clone())
+    }
+
+    /// Asks another node.
+    pub(crate) async fn call(
+        &self,
+        id: i32,
+        member: &Member,
+        ask: Ask,
+        within: Duration,
+    ) -> Result<Reply, CallError> {
+        let Some(running) = self.running() else {
+            return Err(CallError::Unreachable("this node is not running".to_owned()));
+        };
+        let request = Request {
+            cluster_id: self.cluster_id(),
+            from: self.id(),
+            directory: self.options.directory_id.0,
+            to: id,
+            body: ask,
+        };
+        let bytes = to_bytes(&request).map_err(|e| CallError::Unreachable(e.to_string()))?;
+        let peer = self.peer(id, member);
+        let answer = match running.transport.call(&peer, bytes, within).await {
+            Ok(answer) => answer,
+            Err(TransportError::Refused) => {
+                self.is_gone(id);
+                return Err(CallError::Unreachable(TransportError::Refused.to_string()));
+            }
+            Err(TransportError::Timeout) => {
+                return Err(CallError::Failed(TransportError::Timeout.to_string()));
+            }
+            Err(TransportError::Failed(reason)) => return Err(CallError::Unreachable(reason)),
+        };
+        let answer: Answer = from_bytes(&answer).map_err(CallError::Unreachable)?;
+        self.judge(id, member, answer)
+    }
+
+    /// Whether an answer counts.
+    fn judge(&self, id: i32, member: &Member, answer: Answer) -> Result<Reply, CallError> {
+        if answer.from != id {
+            let reason = format!(
+                "node {} answers where node {id} is expected: controller.quorum.voters names a wrong address",
+                answer.from
+            );
+            self.complain(&reason);
+            return Err(CallError::Unreachable(reason));
+        }
+        if let Some(reason) = self.foreign(id, answer.cluster_id.as_deref()) {
+            self.complain(&reason);
+            return Err(CallError::Unreachable(reason));
+        }
+        let directory = Uuid(answer.directory);
+        if is_another(member.directory(), directory) {
+            let reason = lost_disk(id, member.directory(), directory);
+            self.complain(&reason);
+            return Err(CallError::Unreachable(reason));
+        }
+        match answer.body {
+            Reply::Refused(reason) => {
+                self.complain(&format!("node {id} refuses this node: {reason}"));
+                Err(CallError::Unreachable(reason))
+            }
+            Reply::Failed(reason) => Err(CallError::Unreachable(reason)),
+            reply => {
+                let mut contacts = self.contacts.lock();
+                contacts.entry(id).or_insert_with(|| self.no_contact()).directory = directory;
+                Ok(reply)
+            }
+        }
+    }
+
+    /// Why a node of that cluster is not listened to, if it is not.
+    pub(crate) fn foreign(&self, id: i32, theirs: Option<&str>) -> Option<String> {
+        let mine = self.cluster_id()?;
+        let theirs = theirs.filter(|theirs| *theirs != mine)?;
+        Some(format!(
+            "node {id} belongs to cluster {theirs}, node {} to cluster {mine}: correct controller.quorum.voters, or \
+             empty the data directories of the node that is in the wrong cluster",
+            self.id()
+        ))
+    }
+
+    fn no_contact(&self) -> Contact {
+        let never = TimestampMs::NONE;
+        Contact { at: Instant::now(), fetched: never, caught_up: None, directory: Uuid::ZERO }
+    }
+
+    /// A follower took what was sent.
+    pub(crate) fn acknowledged(&self, id: i32, sent: Option<LogId>, response: &Appended) {
+        if !matches!(response, Appended::Success | Appended::Partial(_) | Appended::Conflict) {
+            return;
+        }
+        let now = self.machine.clock.now_ms();
+        let all = matches!(response, Appended::Success)
+            && sent == self.machine.log.entries(super::log::Entries::last);
+        let mut contacts = self.contacts.lock();
+        let contact = contacts.entry(id).or_insert_with(|| self.no_contact());
+        (contact.at, contact.fetched) = (Instant::now(), now);
+        if all {
+            contact.caught_up = Some(now);
+        }
+    }
+
+    /// A follower is there, although it may be far behind.
+    pub(crate) fn contacted(&self, id: i32) {
+        let mut contacts = self.contacts.lock();
+        let contact = contacts.entry(id).or_insert_with(|| self.no_contact());
+        (contact.at, contact.fetched) = (Instant::now(), self.machine.clock.now_ms());
+    }
+
+    /// The process of that node is known to be gone.
+    pub(crate) fn is_gone(&self, id: i32) {
+        let mut heard = self.heard.lock();
+        if heard.leader == Some(id) && heard.gone != Some(id) {
+            heard.gone = Some(id);
+            drop(heard);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Says something that is wrong, but not again and again.
+    pub(crate) fn complain(&self, reason: &str) {
+        const PAUSE: Duration = Duration::from_secs(10);
+        let mut complained = self.complained.lock();
+        let known = complained.as_ref();
+        if known.is_some_and(|(last, at)| last == reason && at.elapsed() < PAUSE) {
+            return;
+        }
+        *complained = Some((reason.to_owned(), Instant::now()));
+        error!(node = self.id(), "{reason}");
+    }
+}
+
+/// Whether a directory is not the one that is remembered.
+pub(crate) fn is_another(remembered: Uuid, found: Uuid) -> bool {
+    remembered != Uuid::ZERO && found != Uuid::ZERO && remembered != found
+}
+
+/// What to say about a voter with an empty disk.
+pub(crate) fn lost_disk(id: i32, remembered: Uuid, found: Uuid) -> String {
+    format!(
+        "voter {id} has metadata directory {found}, but the quorum knows it with {remembered}: it has lost what it \
+         promised. Remove the voter (RemoveRaftVoter), then add it again (AddRaftVoter)"
+    )
+}

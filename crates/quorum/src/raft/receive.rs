@@ -1,0 +1,218 @@
+//! Messages of other nodes: judged, then handed to openraft.
+//!
+//! Key function: [`Node::receive`]. Bytes may be anything. What openraft takes for granted is checked before it sees it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use millstream_base::Uuid;
+use millstream_env::task::Instant;
+use openraft::error::{InstallSnapshotError, RaftError};
+use openraft::raft::{AppendEntriesRequest, InstallSnapshotRequest, VoteRequest};
+
+use super::control;
+use super::message::{Answer, Appended, Ask, Reply, Request, from_bytes, to_bytes};
+use super::node::{Node, is_another, lost_disk};
+use super::types::{Command, LogId, Payload, Raft, SnapshotMeta, Types, Vote};
+
+/// A greater term is none that elections lead to.
+const MAX_TERM: u64 = i32::MAX as u64 / 2;
+/// The largest snapshot that is taken.
+const MAX_SNAPSHOT: u64 = 2 << 30;
+
+impl Node {
+    /// Answers a message.
+    pub(crate) async fn receive(self: &Arc<Self>, bytes: &[u8]) -> Bytes {
+        let body = match from_bytes::<Request>(bytes) {
+            Ok(request) => self.answer(request).await,
+            Err(reason) => Reply::Refused(format!("the message cannot be read: {reason}")),
+        };
+        let answer = Answer {
+            cluster_id: self.cluster_id(),
+            from: self.id(),
+            directory: self.options.directory_id.0,
+            body,
+        };
+        to_bytes(&answer).unwrap_or_default()
+    }
+
+    async fn answer(self: &Arc<Self>, request: Request) -> Reply {
+        let Some(raft) = self.raft() else {
+            return Reply::Failed("the node is starting or stopping".to_owned());
+        };
+        if let Some(reason) = self.refusal(&request) {
+            self.complain(&reason);
+            return Reply::Refused(reason);
+        }
+        let from = request.from;
+        match request.body {
+            Ask::Append(ask) => match self.check_append(from, &ask) {
+                Ok(()) => self.append(raft, from, ask).await,
+                Err(reason) => Reply::Refused(reason),
+            },
+            Ask::Vote(ask) => match check_vote(from, &ask.vote, false) {
+                Ok(()) => self.vote(raft, ask).await,
+                Err(reason) => Reply::Refused(reason),
+            },
+            Ask::Snapshot { vote, meta, offset, done, data } => {
+                match check_snapshot(from, &vote, &meta, offset, &data) {
+                    Ok(()) => self.snapshot(raft, from, vote, meta, offset, done, data).await,
+                    Err(reason) => Reply::Refused(reason),
+                }
+            }
+            Ask::Probe { last, gone } => Reply::Probe { yes: self.would_vote(last, gone).await },
+            Ask::Join(member) => self.admit(from, member).await,
+            Ask::Ping => Reply::Done,
+        }
+    }
+
+    /// Why a message is not listened to, if it is not.
+    fn refusal(&self, request: &Request) -> Option<String> {
+        let from = request.from;
+        if request.to != self.id() || from == self.id() {
+            return Some(format!(
+                "this is node {}, but the message is from node {from} for node {}: two nodes have one id, or \
+                 controller.quorum.voters names a wrong address",
+                self.id(),
+                request.to
+            ));
+        }
+        if let Some(reason) = self.foreign(from, request.cluster_id.as_deref()) {
+            return Some(reason);
+        }
+        let members = self.membership();
+        let member = members.get_node(&from)?;
+        let directory = Uuid(request.directory);
+        let joins = matches!(request.body, Ask::Join(_));
+        let votes = super::elections::is_voter(&members, from);
+        let lost = is_another(member.directory(), directory) && (votes || !joins);
+        lost.then(|| lost_disk(from, member.directory(), directory))
+    }
+
+    /// What openraft takes for granted of entries.
+    fn check_append(&self, from: i32, ask: &AppendEntriesRequest<Types>) -> Result<(), String> {
+        check_vote(from, &ask.vote, true)?;
+        self.check_leader(from, &ask.vote)?;
+        let applied = self.machine.applied.borrow().last;
+        let mut last = ask.prev_log_id;
+        for entry in &ask.entries {
+            let expected = last.map_or(0, |id| id.index.saturating_add(1));
+            let terms = last.map_or(0, |id| id.leader_id.term)..=ask.vote.leader_id.term;
+            if entry.log_id.index != expected || !terms.contains(&entry.log_id.leader_id.term) {
+                return Err("the entries do not follow each other".to_owned());
+            }
+            if let Payload::Normal(Command::Records { at, .. }) = &entry.payload {
+                let base = millstream_base::Offset(*at);
+                control::entry_to_batch(entry, base, millstream_base::TimestampMs::NONE)?;
+            }
+            last = Some(entry.log_id);
+        }
+        let overrules = |id: &LogId| {
+            let known = self.machine.log.entries(|known| known.get(id.index).map(|entry| entry.id));
+            applied.is_some_and(|applied| id.index <= applied.index)
+                && known.is_some_and(|known| known != *id)
+        };
+        let ids = ask.entries.iter().map(|entry| entry.log_id).chain(ask.prev_log_id);
+        for id in ids {
+            if overrules(&id) {
+                return Err(format!("entry {id} contradicts one that is committed"));
+            }
+        }
+        Ok(())
+    }
+
+    /// There is one leader a term.
+    fn check_leader(&self, from: i32, vote: &Vote) -> Result<(), String> {
+        let Some(raft) = self.raft() else { return Ok(()) };
+        let known = raft.metrics().borrow().vote;
+        let other = known.committed
+            && known.leader_id.term == vote.leader_id.term
+            && known.leader_id.voted_for != Some(from);
+        if other { Err("another node leads in that term".to_owned()) } else { Ok(()) }
+    }
+
+    fn heard_from(&self, leader: i32) {
+        let mut heard = self.heard.lock();
+        (heard.leader, heard.at, heard.gone) = (Some(leader), Instant::now(), None);
+    }
+
+    async fn append(&self, raft: &Raft, from: i32, ask: AppendEntriesRequest<Types>) -> Reply {
+        match raft.append_entries(ask).await {
+            Ok(response) => {
+                let response = Appended::from(response);
+                if !matches!(response, Appended::HigherVote(_)) {
+                    self.heard_from(from);
+                }
+                Reply::Append(response)
+            }
+            Err(error) => Reply::Failed(error.to_string()),
+        }
+    }
+
+    async fn vote(&self, raft: &Raft, ask: VoteRequest<i32>) -> Reply {
+        match raft.vote(ask).await {
+            Ok(response) => {
+                if response.vote_granted {
+                    let mut heard = self.heard.lock();
+                    (heard.leader, heard.at) = (None, Instant::now());
+                }
+                Reply::Vote(response)
+            }
+            Err(error) => Reply::Failed(error.to_string()),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one message")]
+    async fn snapshot(
+        &self,
+        raft: &Raft,
+        from: i32,
+        vote: Vote,
+        meta: SnapshotMeta,
+        offset: u64,
+        done: bool,
+        data: Bytes,
+    ) -> Reply {
+        if let Err(reason) = self.check_leader(from, &vote) {
+            return Reply::Refused(reason);
+        }
+        let ask = InstallSnapshotRequest { vote, meta, offset, data: data.to_vec(), done };
+        match raft.install_snapshot(ask).await {
+            Ok(response) => {
+                if response.vote <= vote {
+                    self.heard_from(from);
+                }
+                Reply::Snapshot(response.vote)
+            }
+            Err(RaftError::APIError(InstallSnapshotError::SnapshotMismatch(mismatch))) => {
+                Reply::SnapshotAgain { expect: mismatch.expect.offset, got: mismatch.got.offset }
+            }
+            Err(RaftError::Fatal(error)) => Reply::Failed(error.to_string()),
+        }
+    }
+}
+
+/// Whether a vote is one that `from` may send.
+fn check_vote(from: i32, vote: &Vote, committed: bool) -> Result<(), String> {
+    let term = vote.leader_id.term;
+    let sound = vote.leader_id.voted_for == Some(from)
+        && vote.committed == committed
+        && (1..=MAX_TERM).contains(&term);
+    if sound { Ok(()) } else { Err(format!("{vote} is no vote that node {from} may send")) }
+}
+
+fn check_snapshot(
+    from: i32,
+    vote: &Vote,
+    meta: &SnapshotMeta,
+    offset: u64,
+    data: &Bytes,
+) -> Result<(), String> {
+    check_vote(from, vote, true)?;
+    let end = offset.saturating_add(data.len() as u64);
+    let term = meta.last_log_id.map(|id| id.leader_id.term);
+    if end > MAX_SNAPSHOT || term.is_none_or(|term| term > vote.leader_id.term) {
+        return Err("that is no part of a snapshot".to_owned());
+    }
+    Ok(())
+}
