@@ -8,6 +8,6 @@ mod cluster;
 mod process;
 mod raw;
 
-pub use cluster::{ClusterOptions, Network, TestCluster, can_cut, can_limit_disks};
+pub use cluster::{ClusterOptions, Network, TestCluster, can_limit_disks};
 pub use process::{BrokerOptions, BrokerProcess, millstream_binary, run_cli};
 pub use raw::{RawClient, frame, request_frame};

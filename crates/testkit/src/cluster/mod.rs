@@ -22,9 +22,10 @@ use tempfile::TempDir;
 use crate::{RawClient, millstream_binary};
 pub use disk::can_limit_disks;
 use network::Net;
-pub use network::{Network, can_cut};
+pub use network::Network;
 use node::Node;
 pub use options::ClusterOptions;
+use options::Places;
 
 /// How long a cluster may take to come up. Slow machines build while they test.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -37,6 +38,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub struct TestCluster {
     nodes: BTreeMap<i32, Node>,
     net: Net,
+    places: Places,
+    options: ClusterOptions,
     folder: Option<TempDir>,
 }
 
@@ -71,20 +74,41 @@ impl TestCluster {
         let parent = options.parent.clone().unwrap_or_else(std::env::temp_dir);
         let folder = tempfile::Builder::new().prefix("millstream-cluster-").tempdir_in(parent)?;
         let binary = options.binary.clone().map_or_else(millstream_binary, Ok)?;
-        let net = Net::new(options.network, &options.ids())?;
-        let places = options.places(&net)?;
+        let mut net = Net::new(options.network, &options.ids())?;
+        let places = options.places(&mut net)?;
         let mut nodes = BTreeMap::new();
         for id in options.ids() {
             let home = folder.path().join(format!("node-{id}"));
             let (data, disk) = make_data_dir(&home, options.disk_mib.get(&id).copied())?;
-            let text = options.properties(id, &places, &data);
-            std::fs::write(home.join("server.properties"), text)?;
+            let lines = options.properties(id, &places, &data);
+            std::fs::write(home.join("server.properties"), options::text_of(lines))?;
             let address = places.broker(id)?;
             let mut command = net.prefix(id);
             command.push(binary.clone().into());
             nodes.insert(id, Node::new(home, data, address, command, disk));
         }
-        Ok(Self { nodes, net, folder: Some(folder) })
+        Ok(Self { nodes, net, places, options: options.clone(), folder: Some(folder) })
+    }
+
+    /// Prepares one more broker that knows the cluster, on loopback only, and starts it not yet. `settings` win over what
+    /// it would be given, so that it can be made a wrong one.
+    ///
+    /// # Errors
+    /// When there is such a node, or its files cannot be made.
+    pub fn add_broker(&mut self, key: i32, settings: &[(&str, &str)]) -> Result<()> {
+        if self.nodes.contains_key(&key) || self.options.network != Network::Loopback {
+            bail!("node {key} cannot be added");
+        }
+        let home = self.folder().context("a folder")?.join(format!("node-{key}"));
+        let (data, _) = make_data_dir(&home, None)?;
+        self.places.add_broker(key, self.net.place(key)?);
+        let mut lines = self.options.properties(key, &self.places, &data);
+        lines.extend(settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
+        std::fs::write(home.join("server.properties"), options::text_of(lines))?;
+        let binary = self.options.binary.clone().map_or_else(millstream_binary, Ok)?;
+        let node = Node::new(home, data, self.places.broker(key)?, vec![binary.into()], None);
+        self.nodes.insert(key, node);
+        Ok(())
     }
 
     /// The folder of all nodes.
@@ -134,7 +158,12 @@ impl TestCluster {
     /// # Errors
     /// When the process cannot be started.
     pub fn launch(&mut self, id: i32) -> Result<()> {
-        self.node_mut(id)?.launch()
+        let node = self.node_mut(id)?;
+        node.launch()?;
+        if let Some(pid) = node.pid() {
+            self.net.process(id, pid);
+        }
+        Ok(())
     }
 
     /// Starts a node that does not run, and waits until it takes part.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::network::{Net, Network};
+use super::network::{Net, Network, Place};
 
 /// How to start a cluster.
 #[derive(Clone, Debug)]
@@ -91,31 +91,39 @@ impl ClusterOptions {
     }
 
     /// Finds an address for every listener.
-    pub(super) fn places(&self, net: &Net) -> Result<Places> {
+    pub(super) fn places(&self, net: &mut Net) -> Result<Places> {
         let mut places = Places::default();
         for id in self.ids() {
             if self.is_broker(id) {
-                places.brokers.insert(id, net.address(id)?);
+                places.brokers.insert(id, net.place(id)?);
             }
             if self.is_controller(id) {
-                places.controllers.insert(id, net.address(id)?);
+                places.controllers.insert(id, net.place(id)?);
             }
         }
         Ok(places)
     }
 
-    /// A node's settings as a file of Kafka's.
-    pub(super) fn properties(&self, id: i32, places: &Places, data: &Path) -> String {
+    /// A node's settings.
+    pub(super) fn properties(
+        &self,
+        id: i32,
+        places: &Places,
+        data: &Path,
+    ) -> Vec<(String, String)> {
         let (mut roles, mut listeners) = (Vec::new(), Vec::new());
-        if let Some(address) = places.brokers.get(&id) {
+        let mut advertised = None;
+        if let Some(place) = places.brokers.get(&id) {
             roles.push("broker");
-            listeners.push(format!("PLAINTEXT://{address}"));
+            listeners.push(format!("PLAINTEXT://{}", place.listens));
+            advertised = Some(format!("PLAINTEXT://{}", place.advertised));
         }
-        if let Some(address) = places.controllers.get(&id) {
+        if let Some(place) = places.controllers.get(&id) {
             roles.push("controller");
-            listeners.push(format!("CONTROLLER://{address}"));
+            listeners.push(format!("CONTROLLER://{}", place.listens));
         }
-        let voters = places.controllers.iter().map(|(id, address)| format!("{id}@{address}"));
+        let voter = |(id, place): (&i32, &Place)| format!("{id}@{}", place.advertised);
+        let voters = places.controllers.iter().map(voter);
         let mut lines = vec![
             ("node.id".to_owned(), id.to_string()),
             ("process.roles".to_owned(), roles.join(",")),
@@ -124,29 +132,43 @@ impl ClusterOptions {
             ("controller.quorum.voters".to_owned(), voters.collect::<Vec<_>>().join(",")),
             ("log.dirs".to_owned(), data.display().to_string()),
         ];
+        if self.network == Network::Proxies {
+            lines.extend(advertised.map(|address| ("advertised.listeners".to_owned(), address)));
+        }
         lines.extend(self.settings.iter().cloned());
         lines.extend(self.node_settings.get(&id).into_iter().flatten().cloned());
-        let mut text = String::new();
-        for (name, value) in lines {
-            // Writing to a string does not fail.
-            let _ = writeln!(text, "{name}={value}");
-        }
-        text
+        lines
     }
+}
+
+/// The text of a file of Kafka's; of two settings with one name the last counts.
+pub(super) fn text_of(lines: Vec<(String, String)>) -> String {
+    let settings: BTreeMap<String, String> = lines.into_iter().collect();
+    let mut text = String::new();
+    for (name, value) in settings {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{name}={value}");
+    }
+    text
 }
 
 /// Where every listener is.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    brokers: BTreeMap<i32, String>,
-    controllers: BTreeMap<i32, String>,
+    brokers: BTreeMap<i32, Place>,
+    controllers: BTreeMap<i32, Place>,
 }
 
 impl Places {
+    /// One more broker.
+    pub(super) fn add_broker(&mut self, id: i32, place: Place) {
+        self.brokers.insert(id, place);
+    }
+
     /// Where clients reach a node; `None` where it is no broker.
     pub(super) fn broker(&self, id: i32) -> Result<Option<String>> {
         let known = self.brokers.contains_key(&id) || self.controllers.contains_key(&id);
         known.then_some(()).context("no such node")?;
-        Ok(self.brokers.get(&id).cloned())
+        Ok(self.brokers.get(&id).map(|place| place.advertised.clone()))
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! On [`Network::Loopback`] nothing can be cut. With [`Network::Namespaces`] every node has a network of its own and
 //! an address of its own on a bridge; a direction is cut by telling the sender a hardware address that nobody has, so
-//! that packets vanish without a word, as they do when a cable is pulled. That needs the rights of an administrator.
+//! that packets vanish without a word, as they do when a cable is pulled. That needs the rights of an administrator;
+//! [`Network::Proxies`] does without.
+
+mod proxy;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -11,6 +14,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result, bail};
+use proxy::Proxies;
 
 /// A hardware address that nobody has.
 const NOBODY: &str = "02:00:00:00:00:01";
@@ -24,8 +28,24 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 pub enum Network {
     /// 127.0.0.1, free ports.
     Loopback,
-    /// A network namespace for each node. See [`can_cut`].
+    /// A network namespace for each node.
     Namespaces,
+    /// A proxy before each listener, which holds back what goes over a cut link.
+    Proxies,
+}
+
+impl Network {
+    /// The one that can be cut on this machine and is closest to a real one.
+    pub fn to_cut() -> Self {
+        if can_make_networks() { Self::Namespaces } else { Self::Proxies }
+    }
+}
+
+/// A listener: where it listens, and where others find it.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) listens: String,
+    pub(super) advertised: String,
 }
 
 /// The network of one cluster; what was made goes with the value.
@@ -37,12 +57,18 @@ pub(super) struct Net {
     ids: Vec<i32>,
     /// From, to.
     cuts: BTreeSet<(i32, i32)>,
+    proxies: Option<Proxies>,
 }
 
 impl Net {
     pub(super) fn new(network: Network, ids: &[i32]) -> Result<Self> {
-        let mut net =
-            Self { name: None, subnet: String::new(), ids: ids.to_vec(), cuts: BTreeSet::new() };
+        let mut net = Self {
+            name: None,
+            subnet: String::new(),
+            ids: ids.to_vec(),
+            cuts: BTreeSet::new(),
+            proxies: (network == Network::Proxies).then(Proxies::default),
+        };
         if network == Network::Namespaces {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let process = std::process::id();
@@ -76,22 +102,34 @@ impl Net {
 
     /// Short enough for a device with a node's id behind it.
     fn bridge(&self) -> Result<String> {
-        self.name.clone().context("a network that can be cut is needed: Network::Namespaces")
+        self.name.clone().context("a network that can be cut is needed: Network::to_cut()")
     }
 
     fn space(&self, id: i32) -> Result<String> {
         Ok(format!("{}n{id}", self.bridge()?))
     }
 
-    /// An address for a listener of a node.
-    pub(super) fn address(&self, id: i32) -> Result<String> {
+    /// A place for a listener of a node.
+    pub(super) fn place(&mut self, id: i32) -> Result<Place> {
         // In a network of its own every port is free; those of the machine are as good as any.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let host = match self.name {
             None => "127.0.0.1".to_owned(),
             Some(_) => format!("{}.{id}", self.subnet),
         };
-        Ok(format!("{host}:{port}"))
+        let listens = format!("{host}:{port}");
+        let advertised = match &mut self.proxies {
+            Some(proxies) => proxies.before(id, &listens)?,
+            None => listens.clone(),
+        };
+        Ok(Place { listens, advertised })
+    }
+
+    /// Says which process a node has now.
+    pub(super) fn process(&self, id: i32, pid: u32) {
+        if let Some(proxies) = &self.proxies {
+            proxies.process(id, pid);
+        }
     }
 
     /// What a node's process is started under.
@@ -101,6 +139,10 @@ impl Net {
     }
 
     pub(super) fn cut(&mut self, from: i32, to: i32) -> Result<()> {
+        if let Some(proxies) = &self.proxies {
+            proxies.cut(from, to);
+            return Ok(());
+        }
         let target = format!("{}.{to}", self.subnet);
         let space = self.space(from)?;
         ip(&[
@@ -125,6 +167,9 @@ impl Net {
     }
 
     pub(super) fn heal(&mut self) -> Result<()> {
+        if let Some(proxies) = &self.proxies {
+            proxies.heal();
+        }
         for (from, to) in std::mem::take(&mut self.cuts) {
             let target = format!("{}.{to}", self.subnet);
             ip(&["-n", &self.space(from)?, "neigh", "del", &target, "dev", "eth0"])?;
@@ -154,7 +199,7 @@ fn ip(args: &[&str]) -> Result<()> {
 }
 
 /// Whether this machine lets a test make networks.
-pub fn can_cut() -> bool {
+fn can_make_networks() -> bool {
     Net::new(Network::Namespaces, &[1]).is_ok()
 }
 
