@@ -130,3 +130,51 @@ fn who(port: u16, processes: &BTreeMap<i32, u32>) -> Option<i32> {
     };
     processes.iter().find(|(_, pid)| holds(pid)).map(|(&node, _)| node)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ECHO: i32 = 1;
+    const OURSELVES: i32 = 2;
+
+    /// What comes back within a moment.
+    fn heard(stream: &mut TcpStream) -> String {
+        stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let mut buffer = [0; 10];
+        let count = stream.read(&mut buffer).unwrap_or(0);
+        String::from_utf8_lossy(&buffer[..count]).into_owned()
+    }
+
+    #[test]
+    fn a_cut_holds_back_one_direction_until_it_is_healed() {
+        let echo = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = echo.local_addr().unwrap().to_string();
+        thread::spawn(move || {
+            for stream in echo.incoming() {
+                let mut stream = stream.unwrap();
+                let mut buffer = [0; 10];
+                while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                    stream.write_all(&buffer[..count]).unwrap();
+                }
+            }
+        });
+        let mut proxies = Proxies::default();
+        let address = proxies.before(ECHO, &listener).unwrap();
+        // This process is known as a node, so the proxy knows who connects.
+        proxies.process(OURSELVES, std::process::id());
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream.write_all(b"one").unwrap();
+        assert_eq!(heard(&mut stream), "one");
+        for (from, to) in [(OURSELVES, ECHO), (ECHO, OURSELVES)] {
+            proxies.cut(from, to);
+            stream.write_all(b"two").unwrap();
+            assert_eq!(heard(&mut stream), "", "{from} to {to} is cut");
+            proxies.heal();
+            assert_eq!(heard(&mut stream), "two");
+        }
+        proxies.cut(3, ECHO);
+        stream.write_all(b"three").unwrap();
+        assert_eq!(heard(&mut stream), "three", "another link is cut");
+    }
+}
