@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
 use millstream_broker::Running;
-use millstream_config::{BrokerConfig, ServerProperties};
+use millstream_config::{BrokerConfig, Formation, Roles, ServerProperties};
 use millstream_env::fs::OsFs;
 use millstream_env::process;
 
@@ -19,13 +19,14 @@ const DEFAULT_DATA_DIR: &str = "./data";
 /// The largest settings file that is read.
 const MAX_CONFIG_BYTES: u64 = 4 << 20;
 
-/// Run a broker: no other server, no format step
+/// Run a broker, or a node of a cluster: no other server, no format step
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   millstream serve
   millstream serve --data-dir /var/lib/millstream --listener 0.0.0.0:9092
   millstream serve --config server.properties --set num.partitions=6
+  millstream serve --config node1.properties    # one of several nodes: docs/cluster.md
 
 Settings are Kafka's, under Kafka's names. --set goes before --data-dir and --listener,
 these go before the file, and the file before the defaults. Without --listener only this
@@ -52,9 +53,23 @@ pub(crate) async fn run(args: &Args) -> Outcome {
     for notice in config.notices() {
         tracing::warn!("{notice}");
     }
-    let stop = process::stop_signal().map_err(Failure::failed)?;
-    let running = Box::pin(millstream_broker::start(config)).await.map_err(Failure::failed)?;
-    banner(&running);
+    let mut stop = Box::pin(process::stop_signal().map_err(Failure::failed)?);
+    let member = Member::of(&config);
+    if let Some(member) = &member {
+        say(&member.introduction());
+    }
+    // A member of a cluster waits in there until the others are enough.
+    let running = tokio::select! {
+        running = Box::pin(millstream_broker::start(config)) => running.map_err(Failure::failed)?,
+        () = &mut stop => {
+            say("stopped before the cluster took this node in");
+            return Ok(());
+        }
+    };
+    match &member {
+        Some(member) => member.banner(&running),
+        None => banner(&running),
+    }
     stop.await;
     let again = process::stop_signal().map_err(Failure::failed)?;
     // A second signal while stopping ends the process at once.
@@ -81,7 +96,7 @@ fn load(args: &Args) -> Result<BrokerConfig, Failure> {
     }
     if let Some(listener) = &args.listener {
         properties.set("listeners", listener_setting(listener)?);
-    } else if properties.get("listeners").is_none() {
+    } else if properties.get("listeners").is_none() && !is_controller_only(&properties) {
         properties.set("listeners", listener_setting(DEFAULT_LISTENER)?);
     }
     for assignment in &args.set {
@@ -96,6 +111,11 @@ fn load(args: &Args) -> Result<BrokerConfig, Failure> {
             None => failure,
         }
     })
+}
+
+/// A node that serves no clients has no use for a listener that nobody asked for.
+fn is_controller_only(properties: &ServerProperties) -> bool {
+    properties.get("process.roles").is_some_and(|roles| roles.trim() == "controller")
 }
 
 fn read_file(args: &Args) -> Result<ServerProperties, Failure> {
@@ -123,6 +143,87 @@ fn listener_setting(listener: &str) -> Result<String, Failure> {
     Ok(format!("PLAINTEXT://{listener}"))
 }
 
+/// A node of a cluster, as it is told to people.
+struct Member {
+    node: i32,
+    roles: Roles,
+    voters: Vec<String>,
+    servers: Vec<String>,
+    is_voter: bool,
+}
+
+impl Member {
+    /// `None` for a node that stands alone.
+    fn of(config: &BrokerConfig) -> Option<Self> {
+        let alone = config.formation == Formation::Alone && config.controller_listeners.is_empty();
+        (!alone).then(|| Self {
+            node: config.node.node_id,
+            roles: config.roles,
+            voters: config.voters.iter().map(ToString::to_string).collect(),
+            servers: config.bootstrap_servers.iter().map(ToString::to_string).collect(),
+            is_voter: config.is_voter(),
+        })
+    }
+
+    /// Before the node is up: what it is, and whom it waits for.
+    fn introduction(&self) -> String {
+        let mut lines = vec![format!(
+            "Millstream {} starts node {}, {}",
+            env!("CARGO_PKG_VERSION"),
+            self.node,
+            self.roles
+        )];
+        let vote = if self.is_voter { "this node votes" } else { "this node has no vote" };
+        if self.voters.is_empty() {
+            lines.push(format!("  quorum     looked for at {}", self.servers.join(", ")));
+        } else {
+            lines.push(format!("  voters     {} ({vote})", self.voters.join(", ")));
+        }
+        if self.voters.len() > 1 {
+            let enough = self.voters.len() / 2 + 1;
+            lines.push(format!(
+                "  waiting    for a controller: {enough} of the {} voters must run",
+                self.voters.len()
+            ));
+        } else if !self.is_voter {
+            lines.push("  waiting    for a controller".to_owned());
+        }
+        lines.join("\n")
+    }
+
+    /// When the node is up.
+    fn banner(&self, running: &Running) {
+        let addresses: Vec<String> = running
+            .listeners()
+            .iter()
+            .map(|listener| format!("{} ({})", listener.address, listener.name))
+            .collect();
+        let dirs: Vec<String> =
+            running.data_dirs().iter().map(|dir| dir.display().to_string()).collect();
+        let fresh = if running.is_new() { " (new)" } else { "" };
+        let first =
+            running.listeners().first().map(|first| first.address.to_string()).unwrap_or_default();
+        let (server, _) = first_server(&first);
+        let mut lines = vec![
+            format!(
+                "Millstream {} is ready: node {}, {}",
+                env!("CARGO_PKG_VERSION"),
+                self.node,
+                self.roles
+            ),
+            format!("  addresses  {}", addresses.join(", ")),
+            format!("  data       {}{fresh}", dirs.join(", ")),
+            format!("  cluster    {}", running.cluster_id()),
+        ];
+        if self.roles.broker {
+            lines.push(format!("  look       millstream cluster status -b {server}"));
+        }
+        lines.push("  stop       Ctrl-C".to_owned());
+        say(&lines.join("\n"));
+        tell_address(&first);
+    }
+}
+
 /// Where the broker is, and a line to try.
 fn banner(running: &Running) {
     let addresses: Vec<String> =
@@ -147,7 +248,11 @@ fn banner(running: &Running) {
         cluster = running.cluster_id(),
     );
     say(&text);
-    // For scripts that start a broker and wait for its address on standard output.
+    tell_address(&first);
+}
+
+/// For scripts that start a broker and wait for its address on standard output.
+fn tell_address(first: &str) {
     let mut out = std::io::stdout();
     if !out.is_terminal() {
         drop(writeln!(out, "ready {first}").and_then(|()| out.flush()));
@@ -204,6 +309,31 @@ mod tests {
         assert_eq!((flagged.log_dirs(), flagged.listeners[0].port), (&["/b".to_owned()][..], 2));
         let set = [&more[..], &["--set", "log.dirs=/c"]].concat();
         assert_eq!(loaded(&set).unwrap().log_dirs(), ["/c"]);
+    }
+
+    #[test]
+    fn a_member_says_what_it_is_and_whom_it_waits_for() {
+        let said = |settings: &[&str]| {
+            let line: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+            Member::of(&loaded(&line).unwrap()).map(|member| member.introduction())
+        };
+        assert_eq!(said(&[]), None);
+        let voters = "controller.quorum.voters=1@a:1,2@b:1,3@c:1";
+        let three = said(&["node.id=2", voters, "listeners=PLAINTEXT://:9,CONTROLLER://:1"]);
+        let version = env!("CARGO_PKG_VERSION");
+        assert_eq!(
+            three.unwrap(),
+            format!(
+                "Millstream {version} starts node 2, broker and controller\n  \
+                 voters     1@a:1, 2@b:1, 3@c:1 (this node votes)\n  \
+                 waiting    for a controller: 2 of the 3 voters must run"
+            )
+        );
+        let servers = "controller.quorum.bootstrap.servers=a:1";
+        let joins = said(&["node.id=4", "process.roles=broker", servers]).unwrap();
+        assert!(joins.ends_with("quorum     looked for at a:1\n  waiting    for a controller"));
+        let alone = ["process.roles=controller", "listeners=CONTROLLER://:1"];
+        assert!(said(&alone).unwrap().contains("starts node 1, controller"));
     }
 
     #[test]
