@@ -15,6 +15,7 @@ use tracing::warn;
 
 use crate::broker::Broker;
 use crate::replica::Partition;
+use crate::replication;
 
 /// How often `flush.ms` and rolled segments are looked at.
 const FLUSH_LOOK: Duration = Duration::from_secs(1);
@@ -34,7 +35,8 @@ pub(crate) fn start(broker: &Arc<Broker>, stop: &watch::Receiver<bool>) -> Vec<J
     let checkpoint = millis(i64::from(points.min(starts)));
     let expiry = millis(i64::from(config.transactions.producer_id_expiration_check_interval_ms));
     let retention = millis(config.log.retention_check_interval_ms);
-    vec![
+    let mut chores = replication::start(broker, stop);
+    chores.extend([
         every(broker, stop, checkpoint, disks::checkpoint),
         every(broker, stop, DISK_LOOK, disks::probe),
         disks::tell_places(broker, stop),
@@ -47,7 +49,8 @@ pub(crate) fn start(broker: &Arc<Broker>, stop: &watch::Receiver<bool>) -> Vec<J
             }
         }),
         every(broker, stop, retention, |broker| each(broker, retain)),
-    ]
+    ]);
+    chores
 }
 
 fn every(

@@ -20,6 +20,7 @@ mod handlers;
 mod housekeeping;
 mod producer_ids;
 mod replica;
+mod replication;
 mod resources;
 mod server;
 mod settings;

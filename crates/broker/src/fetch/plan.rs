@@ -6,13 +6,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_base::{ErrorCode, LeaderEpoch, Offset, PartitionIndex};
+use millstream_base::{ErrorCode, LeaderEpoch, NodeId, Offset, PartitionIndex};
 use millstream_env::task;
 use millstream_log::{AbortedTxn, FileRange};
 use parking_lot::Mutex;
 
-use super::session::{Session, SessionPartition, TopicKey};
-use crate::replica::{FetchWaiter, Isolation, Lookup, Partition, Replicas};
+use super::session::{Session, SessionPartition, TopicKey, Wanted};
+use crate::replica::{
+    FetchRead, FetchRefused, FetchWaiter, Isolation, Lookup, Partition, Reader, Replicas,
+};
 
 /// The limits of one fetch.
 #[derive(Debug, Clone, Copy)]
@@ -21,8 +23,8 @@ pub(crate) struct FetchLimits {
     pub min_bytes: i64,
     /// At most this many bytes, but for the first batch.
     pub max_bytes: u32,
-    /// Which records the reader may see.
-    pub isolation: Isolation,
+    /// Which records the reader may see, and from whom.
+    pub reader: Reader,
 }
 
 /// What was found in one partition.
@@ -46,6 +48,41 @@ pub(crate) struct PartitionFound {
     pub range: Option<FileRange>,
     /// The aborted transactions among them; `None` for readers who do not care.
     pub aborted: Option<Vec<AbortedTxn>>,
+    /// The broker to read from instead (KIP-392); then there are no records.
+    pub preferred: Option<NodeId>,
+}
+
+impl PartitionFound {
+    /// Nothing found yet.
+    pub(super) fn empty(topic: TopicKey, partition: PartitionIndex) -> Self {
+        Self {
+            topic,
+            partition,
+            error: ErrorCode::None,
+            high_watermark: Offset::NONE,
+            last_stable: Offset::NONE,
+            log_start: Offset::NONE,
+            diverging: None,
+            range: None,
+            aborted: None,
+            preferred: None,
+        }
+    }
+
+    /// Takes over what reading found.
+    pub(super) fn fill(&mut self, read: Result<FetchRead, FetchRefused>) {
+        match read {
+            Ok(read) => {
+                self.high_watermark = read.high_watermark;
+                self.last_stable = read.last_stable;
+                self.log_start = read.log_start;
+                self.diverging = read.diverging;
+                self.range = read.range;
+                self.aborted = read.aborted;
+            }
+            Err(refused) => self.error = refused.code(),
+        }
+    }
 }
 
 /// What was found in all partitions.
@@ -73,22 +110,23 @@ pub(crate) fn collect(
     limits: &FetchLimits,
     incremental: bool,
     may_read: &dyn Fn(&str) -> bool,
+    nearer: Nearer<'_>,
 ) -> Found {
     let mut found = Found::default();
     let mut left = limits.max_bytes;
     let mut last_served = None;
     for (place, wanted) in session.in_turn() {
-        let look = look_at(wanted, replicas, may_read, limits, left, found.bytes == 0);
+        let look = look_at(wanted, replicas, may_read, nearer, limits, left, found.bytes == 0);
         if let Some(range) = &look.range {
             left = left.saturating_sub(range.len);
             found.bytes += i64::from(range.len);
             last_served = Some(place);
         }
-        wanted.seen = match limits.isolation {
+        wanted.seen = match limits.reader.isolation {
             Isolation::ReadUncommitted => look.high_watermark,
             Isolation::ReadCommitted => look.last_stable,
         };
-        let news = look.error.is_error() || look.diverging.is_some();
+        let news = look.error.is_error() || look.diverging.is_some() || look.preferred.is_some();
         found.urgent |= news;
         let changed = wanted.told != (look.high_watermark, look.log_start);
         if !incremental || news || changed || look.range.is_some() {
@@ -101,25 +139,19 @@ pub(crate) fn collect(
     found
 }
 
+/// The broker that a consumer should rather read a partition from, if any.
+pub(crate) type Nearer<'a> = &'a dyn Fn(&Partition, &Wanted) -> Option<NodeId>;
+
 fn look_at(
     wanted: &mut SessionPartition,
     replicas: &Replicas,
     may_read: &dyn Fn(&str) -> bool,
+    nearer: Nearer<'_>,
     limits: &FetchLimits,
     left: u32,
     nothing_yet: bool,
 ) -> PartitionFound {
-    let mut look = PartitionFound {
-        topic: wanted.topic.clone(),
-        partition: wanted.partition,
-        error: ErrorCode::None,
-        high_watermark: Offset::NONE,
-        last_stable: Offset::NONE,
-        log_start: Offset::NONE,
-        diverging: None,
-        range: None,
-        aborted: None,
-    };
+    let mut look = PartitionFound::empty(wanted.topic.clone(), wanted.partition);
     let partition = match handle(wanted, replicas) {
         Ok(partition) => partition,
         Err(error) => {
@@ -132,17 +164,14 @@ fn look_at(
         return look;
     }
     let max_bytes = left.min(wanted.wanted.max_bytes);
-    match partition.read(&wanted.wanted, max_bytes, limits.isolation, nothing_yet) {
-        Ok(read) => {
-            look.high_watermark = read.high_watermark;
-            look.last_stable = read.last_stable;
-            look.log_start = read.log_start;
-            look.diverging = read.diverging;
-            look.range = read.range;
-            look.aborted = read.aborted;
-        }
-        Err(refused) => look.error = refused.code(),
+    if let Some(other) = nearer(&partition, &wanted.wanted) {
+        look.preferred = Some(other);
+        let bounds = partition.read(&wanted.wanted, 0, limits.reader, false);
+        look.fill(bounds);
+        return look;
     }
+    let read = partition.read(&wanted.wanted, max_bytes, limits.reader, nothing_yet);
+    look.fill(read);
     look
 }
 

@@ -39,6 +39,8 @@ pub(crate) struct Wanted {
     pub current_leader_epoch: LeaderEpoch,
     /// The epoch of the last record that it holds; `NONE` when it does not say.
     pub last_fetched_epoch: LeaderEpoch,
+    /// Where a follower's log begins; -1 from consumers.
+    pub log_start: Offset,
 }
 
 /// One partition of a session.
@@ -142,8 +144,15 @@ impl Session {
     pub(crate) fn len(&self) -> usize {
         self.partitions.len()
     }
+}
 
-    /// Whether partitions are named by id; `None` when there are none.
+/// What one reader fetches, as the cache must know it.
+pub(crate) trait Kept: Default {
+    /// Whether its partitions are named by id; `None` when there are none.
+    fn names_by_id(&self) -> Option<bool>;
+}
+
+impl Kept for Session {
     fn names_by_id(&self) -> Option<bool> {
         self.partitions.first().map(|p| matches!(p.topic, TopicKey::Id(_)))
     }
@@ -151,8 +160,8 @@ impl Session {
 
 /// A session and what the cache knows about it.
 #[derive(Debug)]
-struct Slot {
-    session: Arc<Mutex<Session>>,
+struct Slot<S> {
+    session: Arc<Mutex<S>>,
     next_epoch: i32,
     used_at: Duration,
     /// How many partitions the session named when it was used last.
@@ -161,23 +170,23 @@ struct Slot {
 
 /// All sessions of a broker.
 #[derive(Debug)]
-pub(crate) struct SessionCache {
-    slots: Mutex<HashMap<i32, Slot>>,
+pub(crate) struct SessionCache<S = Session> {
+    slots: Mutex<HashMap<i32, Slot<S>>>,
     max_slots: usize,
 }
 
 /// What a request's session id and epoch lead to.
 #[derive(Debug)]
-pub(crate) struct Opened {
+pub(crate) struct Opened<S = Session> {
     /// The session to serve.
-    pub session: Arc<Mutex<Session>>,
+    pub session: Arc<Mutex<S>>,
     /// The id to answer with; 0 without a session.
     pub id: i32,
     /// Whether only what changed is to be answered.
     pub incremental: bool,
 }
 
-impl SessionCache {
+impl<S: Kept> SessionCache<S> {
     /// A cache of at most `max_slots` sessions.
     pub(crate) fn new(max_slots: usize) -> Self {
         Self { slots: Mutex::default(), max_slots }
@@ -192,11 +201,11 @@ impl SessionCache {
         by_id: bool,
         now: Duration,
         random: impl Fn() -> u64,
-    ) -> Result<Opened, ErrorCode> {
+    ) -> Result<Opened<S>, ErrorCode> {
         let mut slots = self.slots.lock();
         if epoch <= 0 {
             slots.remove(&id);
-            let session = Arc::default();
+            let session = Arc::<Mutex<S>>::default();
             let id = if epoch == 0 { self.admit(&mut slots, &session, now, random) } else { 0 };
             return Ok(Opened { session, id, incremental: false });
         }
@@ -228,8 +237,8 @@ impl SessionCache {
     /// Gives a new session a place and an id, or 0 when all places are taken by sessions in use.
     fn admit(
         &self,
-        slots: &mut HashMap<i32, Slot>,
-        session: &Arc<Mutex<Session>>,
+        slots: &mut HashMap<i32, Slot<S>>,
+        session: &Arc<Mutex<S>>,
         now: Duration,
         random: impl Fn() -> u64,
     ) -> i32 {
@@ -274,6 +283,7 @@ mod tests {
             max_bytes: 1,
             current_leader_epoch: LeaderEpoch::NONE,
             last_fetched_epoch: LeaderEpoch::NONE,
+            log_start: Offset::NONE,
         }
     }
 
@@ -287,7 +297,7 @@ mod tests {
 
     #[test]
     fn epochs_follow_the_rules() {
-        let cache = SessionCache::new(10);
+        let cache = SessionCache::<Session>::new(10);
         let opened = cache.open(0, 0, true, NOW, || 77).unwrap();
         assert_eq!((opened.id, opened.incremental), (77, false));
         opened.session.lock().set(TopicKey::Id(Uuid::ZERO), PartitionIndex(0), wanted(0));
@@ -304,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_full_cache_answers_without_a_session_until_one_is_old() {
-        let cache = SessionCache::new(1);
+        let cache = SessionCache::<Session>::new(1);
         assert_eq!(cache.open(0, 0, true, NOW, || 5).unwrap().id, 5);
         assert_eq!(cache.open(0, 0, true, NOW + Duration::from_secs(119), || 6).unwrap().id, 0);
         assert_eq!(cache.open(0, 0, true, NOW + Duration::from_secs(120), || 7).unwrap().id, 7);
@@ -313,7 +323,7 @@ mod tests {
 
     #[test]
     fn sessions_that_name_too_much_are_not_kept() {
-        let cache = SessionCache::new(10);
+        let cache = SessionCache::<Session>::new(10);
         cache.open(0, 0, true, NOW, || 1).unwrap();
         cache.open(0, 0, true, NOW, || 2).unwrap();
         assert!(cache.keep(1, MAX_PARTITIONS));

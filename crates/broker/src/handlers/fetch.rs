@@ -1,35 +1,38 @@
 //! Fetch (key 1, v4-18): hands out ranges of log files, at once or when there is enough.
 //!
 //! Sessions are KIP-227's, size limits KIP-74's: `max.bytes` holds for all but the first batch, so that a batch larger
-//! than the limit still gets through. An empty answer waits on exactly the partitions that were named.
+//! than the limit still gets through. An empty answer waits on exactly the partitions that were named. What followers
+//! fetch is in [`followers`].
+
+mod answer;
+mod followers;
 
 use std::time::Duration;
 
 use millstream_base::{ErrorCode, LeaderEpoch, Offset, PartitionIndex};
 use millstream_env::task;
-use millstream_log::FileRange;
-use millstream_wire::messages::fetch::{
-    AbortedTransaction, EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse,
-    PartitionData,
-};
-use millstream_wire::{Records, Str};
+use millstream_wire::Str;
+use millstream_wire::messages::fetch::{FetchPartition, FetchRequest, FetchResponse};
 
 use crate::authorizer::{Operation, Resource};
 use crate::context::RequestContext;
 use crate::dispatch::{self, Outcome, Refusal};
-use crate::fetch::{
-    FetchLimits, Found, Opened, PartitionFound, Session, TopicKey, Wanted, collect, wait_for_more,
-};
-use crate::replica::Isolation;
+use crate::fetch::{FetchLimits, Found, Opened, Session, TopicKey, Wanted, collect, wait_for_more};
+use crate::replica::{Isolation, Reader};
+use crate::replication::Nearest;
 use crate::server::Outgoing;
 
 /// Fetch names topics by id from this version on (KIP-516).
 const FIRST_BY_ID: i16 = 13;
+/// From this version on a consumer may read from followers (KIP-392).
+const FIRST_FROM_FOLLOWER: i16 = 11;
+
 /// A fetch that was understood.
 struct Fetch {
     opened: Opened,
     limits: FetchLimits,
     max_wait: Duration,
+    nearest: Option<Nearest>,
 }
 
 pub(crate) fn handle(
@@ -38,13 +41,12 @@ pub(crate) fn handle(
     out: &mut Outgoing,
 ) -> Result<Outcome, Refusal> {
     let request: FetchRequest = dispatch::decode(&context, body)?;
+    if let Some(follower) = followers::named_by(&request) {
+        return followers::handle(context, request, follower, out);
+    }
     let fetch = match open(&context, &request) {
         Ok(fetch) => fetch,
-        Err(code) => {
-            let response = FetchResponse { error_code: code.code(), ..Default::default() };
-            dispatch::answer(&context, &response, out)?;
-            return Ok(Outcome::Answered);
-        }
+        Err(code) => return refuse(&context, code, out),
     };
     let found = look(&context, &fetch);
     let wait = fetch.max_wait > Duration::ZERO && fetch.opened.session.lock().len() > 0;
@@ -58,6 +60,17 @@ pub(crate) fn handle(
         answer(&context, &fetch, found, &mut out)?;
         Ok(out)
     })))
+}
+
+/// The whole fetch is refused.
+fn refuse(
+    context: &RequestContext,
+    code: ErrorCode,
+    out: &mut Outgoing,
+) -> Result<Outcome, Refusal> {
+    let response = FetchResponse { error_code: code.code(), ..Default::default() };
+    dispatch::answer(context, &response, out)?;
+    Ok(Outcome::Answered)
 }
 
 /// Finds the session and brings it up to date with the request.
@@ -87,41 +100,65 @@ fn open(context: &RequestContext, request: &FetchRequest) -> Result<Fetch, Error
         opened.id = 0;
     }
     let bound = broker.config().node.fetch_max_bytes;
+    let from_follower = context.version >= FIRST_FROM_FOLLOWER;
     let limits = FetchLimits {
         min_bytes: i64::from(request.min_bytes),
         max_bytes: u32::try_from(request.max_bytes.min(bound)).unwrap_or_default(),
-        isolation,
+        reader: Reader { isolation, from_follower },
     };
     let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or_default());
-    Ok(Fetch { opened, limits, max_wait })
+    let nearest = Nearest::new(broker, &request.rack_id);
+    Ok(Fetch { opened, limits, max_wait, nearest })
 }
 
 fn update(session: &mut Session, request: &FetchRequest, by_id: bool, incremental: bool) {
-    let key = |name: &Str, id| match by_id {
+    let gone: Vec<_> = forgotten(request, by_id).collect();
+    session.forget(&gone);
+    for (topic, index, wanted) in asked(request, by_id) {
+        match incremental {
+            true => session.set(topic, index, wanted),
+            false => session.add(topic, index, wanted),
+        }
+    }
+}
+
+fn key(by_id: bool, name: &Str, id: millstream_base::Uuid) -> TopicKey {
+    match by_id {
         true => TopicKey::Id(id),
         false => TopicKey::Name(name.into()),
-    };
-    let mut forgotten = Vec::new();
-    for topic in &request.forgotten_topics_data {
-        let key = key(&topic.topic, topic.topic_id);
-        forgotten.extend(topic.partitions.iter().map(|p| (key.clone(), PartitionIndex(*p))));
     }
-    session.forget(&forgotten);
-    for topic in &request.topics {
-        let key = key(&topic.topic, topic.topic_id);
-        for partition in &topic.partitions {
-            let wanted = Wanted {
-                offset: Offset(partition.fetch_offset),
-                max_bytes: u32::try_from(partition.partition_max_bytes).unwrap_or_default(),
-                current_leader_epoch: LeaderEpoch(partition.current_leader_epoch),
-                last_fetched_epoch: LeaderEpoch(partition.last_fetched_epoch),
-            };
-            let index = PartitionIndex(partition.partition);
-            match incremental {
-                true => session.set(key.clone(), index, wanted),
-                false => session.add(key.clone(), index, wanted),
-            }
-        }
+}
+
+/// The partitions that a request takes out of its session.
+fn forgotten(
+    request: &FetchRequest,
+    by_id: bool,
+) -> impl Iterator<Item = (TopicKey, PartitionIndex)> {
+    request.forgotten_topics_data.iter().flat_map(move |topic| {
+        let key = key(by_id, &topic.topic, topic.topic_id);
+        topic.partitions.iter().map(move |p| (key.clone(), PartitionIndex(*p)))
+    })
+}
+
+/// The partitions that a request names.
+fn asked(
+    request: &FetchRequest,
+    by_id: bool,
+) -> impl Iterator<Item = (TopicKey, PartitionIndex, Wanted)> {
+    request.topics.iter().flat_map(move |topic| {
+        let key = key(by_id, &topic.topic, topic.topic_id);
+        let entry = move |p: &FetchPartition| (key.clone(), PartitionIndex(p.partition), wanted(p));
+        topic.partitions.iter().map(entry)
+    })
+}
+
+fn wanted(partition: &FetchPartition) -> Wanted {
+    Wanted {
+        offset: Offset(partition.fetch_offset),
+        max_bytes: u32::try_from(partition.partition_max_bytes).unwrap_or_default(),
+        current_leader_epoch: LeaderEpoch(partition.current_leader_epoch),
+        last_fetched_epoch: LeaderEpoch(partition.last_fetched_epoch),
+        log_start: Offset(partition.log_start_offset),
     }
 }
 
@@ -129,7 +166,9 @@ fn look(context: &RequestContext, fetch: &Fetch) -> Found {
     let mut session = fetch.opened.session.lock();
     let may_read = |topic: &str| context.allows(Operation::Read, Resource::Topic(topic));
     let replicas = context.broker.replicas();
-    collect(&mut session, replicas, &fetch.limits, fetch.opened.incremental, &may_read)
+    let nearest = fetch.nearest.as_ref();
+    let nearer = |partition: &_, wanted: &_| nearest.and_then(|n| n.instead(partition, wanted));
+    collect(&mut session, replicas, &fetch.limits, fetch.opened.incremental, &may_read, &nearer)
 }
 
 async fn wait_until_enough(context: &RequestContext, fetch: &Fetch, bytes: i64) -> Found {
@@ -139,7 +178,8 @@ async fn wait_until_enough(context: &RequestContext, fetch: &Fetch, bytes: i64) 
         let left = deadline.saturating_duration_since(task::Instant::now());
         let missing = (fetch.limits.min_bytes - bytes).max(1);
         let session = &fetch.opened.session;
-        let more = wait_for_more(session, fetch.limits.isolation, missing, left).await;
+        let isolation = fetch.limits.reader.isolation;
+        let more = wait_for_more(session, isolation, missing, left).await;
         let found = look(context, fetch);
         if !more || found.is_enough(&fetch.limits) {
             return found;
@@ -156,61 +196,8 @@ fn answer(
     out: &mut Outgoing,
 ) -> Result<(), Refusal> {
     let mut session = fetch.opened.session.lock();
-    let mut ranges = Vec::new();
-    let mut topics: Vec<(TopicKey, FetchableTopicResponse)> = Vec::new();
-    for (place, mut partition) in found.partitions {
-        session.tell(place, partition.high_watermark, partition.log_start);
-        let range = partition.range.take();
-        let data = partition_data(&partition, range.as_ref());
-        ranges.extend(range);
-        match topics.last_mut().filter(|(key, _)| *key == partition.topic) {
-            Some((_, topic)) => topic.partitions.push(data),
-            None => {
-                let topic = topic_response(&partition.topic, data);
-                topics.push((partition.topic, topic));
-            }
-        }
+    for (place, partition) in &found.partitions {
+        session.tell(*place, partition.high_watermark, partition.log_start);
     }
-    let response = FetchResponse {
-        session_id: fetch.opened.id,
-        responses: topics.into_iter().map(|(_, topic)| topic).collect(),
-        ..Default::default()
-    };
-    dispatch::answer_with_records(context, &response, ranges, out)
-}
-
-fn topic_response(key: &TopicKey, first: PartitionData) -> FetchableTopicResponse {
-    let mut topic = FetchableTopicResponse { partitions: vec![first], ..Default::default() };
-    match key {
-        TopicKey::Id(id) => topic.topic_id = *id,
-        TopicKey::Name(name) => topic.topic = name.into(),
-    }
-    topic
-}
-
-/// In the order of their markers, as readers of committed records expect them; null for others.
-fn aborted(partition: &PartitionFound) -> Option<Vec<AbortedTransaction>> {
-    let aborted = partition.aborted.as_ref()?.iter().map(|txn| AbortedTransaction {
-        producer_id: txn.producer_id.get(),
-        first_offset: txn.first_offset.get(),
-    });
-    Some(aborted.collect())
-}
-
-fn partition_data(partition: &PartitionFound, range: Option<&FileRange>) -> PartitionData {
-    let (epoch, end_offset) =
-        partition.diverging.map_or((-1, -1), |(epoch, end)| (epoch.get(), end.get()));
-    PartitionData {
-        partition_index: partition.partition.get(),
-        error_code: partition.error.code(),
-        high_watermark: partition.high_watermark.get(),
-        last_stable_offset: partition.last_stable.get(),
-        log_start_offset: partition.log_start.get(),
-        diverging_epoch: EpochEndOffset { epoch, end_offset },
-        aborted_transactions: aborted(partition),
-        records: Some(
-            range.map_or_else(Records::default, |range| Records::External { len: range.len }),
-        ),
-        ..Default::default()
-    }
+    answer::write(context, fetch.opened.id, found, out)
 }

@@ -40,9 +40,10 @@ pub(crate) async fn handle(
     context: RequestContext,
     request: ListOffsetsRequest,
 ) -> ListOffsetsResponse {
-    let isolation = match request.isolation_level {
-        1 => Isolation::ReadCommitted,
-        _ => Isolation::ReadUncommitted,
+    let asker = match (request.replica_id, request.isolation_level) {
+        (0.., _) => Asker::Replica,
+        (_, 1) => Asker::Consumer(Isolation::ReadCommitted),
+        _ => Asker::Consumer(Isolation::ReadUncommitted),
     };
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
@@ -51,7 +52,7 @@ pub(crate) async fn handle(
         for asked in topic.partitions {
             let index = asked.partition_index;
             let found = match allowed {
-                true => find(&context, &topic.name, asked, isolation).await,
+                true => find(&context, &topic.name, asked, asker).await,
                 false => Err(ErrorCode::TopicAuthorizationFailed),
             };
             partitions.push(answer(index, found, context.version));
@@ -59,6 +60,15 @@ pub(crate) async fn handle(
         topics.push(ListOffsetsTopicResponse { name: topic.name, partitions });
     }
     ListOffsetsResponse { topics, ..Default::default() }
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asker {
+    /// Another broker: it may know where the log really ends.
+    Replica,
+    /// A client, and what it may see.
+    Consumer(Isolation),
 }
 
 /// A place in a log.
@@ -97,7 +107,7 @@ async fn find(
     context: &RequestContext,
     topic: &str,
     asked: ListOffsetsPartition,
-    isolation: Isolation,
+    asker: Asker,
 ) -> Result<Place, ErrorCode> {
     let partition = match context.broker.replicas().by_name(topic, asked.partition_index.into()) {
         Lookup::Here(partition) => partition,
@@ -110,17 +120,31 @@ async fn find(
         return Err(ErrorCode::UnsupportedVersion);
     }
     match asked.timestamp {
-        LATEST => Ok(latest(&partition, isolation)),
+        LATEST => latest(&partition, asker, context.version),
         EARLIEST | EARLIEST_LOCAL => Ok(earliest(&partition)),
         // Nothing is tiered.
         LATEST_TIERED | EARLIEST_PENDING_UPLOAD => Ok(Place::NONE),
-        timestamp => search(partition, timestamp, isolation).await,
+        timestamp => search(partition, timestamp, asker).await,
     }
 }
 
-fn latest(partition: &Partition, isolation: Isolation) -> Place {
-    let epoch = partition.leadership().epoch;
-    Place { offset: partition.visible_end(isolation), epoch, ..Place::NONE }
+/// From here on clients know the code for "not known yet".
+const FIRST_WITH_NOT_AVAILABLE: i16 = 5;
+
+/// A new leader must not name an end that lies before what its predecessor has acknowledged (KIP-207).
+fn latest(partition: &Partition, asker: Asker, version: i16) -> Result<Place, ErrorCode> {
+    let isolation = match asker {
+        Asker::Consumer(isolation) => isolation,
+        Asker::Replica => {
+            let offset = partition.with_log(|log| log.end_offset());
+            return Ok(Place { offset, epoch: partition.leadership().epoch, ..Place::NONE });
+        }
+    };
+    match partition.known_end(isolation) {
+        Some((offset, epoch)) => Ok(Place { offset, epoch, ..Place::NONE }),
+        None if version >= FIRST_WITH_NOT_AVAILABLE => Err(ErrorCode::OffsetNotAvailable),
+        None => Err(ErrorCode::LeaderNotAvailable),
+    }
 }
 
 fn earliest(partition: &Partition) -> Place {
@@ -135,9 +159,12 @@ fn earliest(partition: &Partition) -> Place {
 async fn search(
     partition: Arc<Partition>,
     timestamp: i64,
-    isolation: Isolation,
+    asker: Asker,
 ) -> Result<Place, ErrorCode> {
-    let visible = partition.visible_end(isolation);
+    let visible = match asker {
+        Asker::Consumer(isolation) => partition.visible_end(isolation),
+        Asker::Replica => partition.with_log(|log| log.end_offset()),
+    };
     // The lock is not held while the disk is waited for.
     let plan = partition.with_log(|log| log.plan_time_search()).map_err(|error| error.code())?;
     let search = move || {

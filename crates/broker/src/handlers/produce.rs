@@ -3,6 +3,7 @@
 //! The request is read where it lies in the connection's buffer: checksums and records are checked outside any lock, then
 //! each batch is patched in place and written by one write under its partition's lock. Nothing is copied.
 
+mod answer;
 mod transactional;
 
 use std::cell::RefCell;
@@ -45,6 +46,8 @@ struct Part {
     topic_entry: u32,
     response: PartitionProduceResponse,
     durable: Option<Durable>,
+    /// Whether other replicas are waited for, not only our disk.
+    waits_for_others: bool,
 }
 
 /// Why a partition's records are refused.
@@ -81,7 +84,7 @@ pub(crate) fn handle(
         return done.map(|()| Outcome::Answered);
     }
     if all.parts.iter().all(|part| part.durable.is_none()) {
-        dispatch::answer(&context, &all.response(), out)?;
+        dispatch::answer(&context, &all.response(&context), out)?;
         return Ok(Outcome::Answered);
     }
     Ok(Outcome::Overlapping(Box::pin(all.answer_when_durable(context))))
@@ -100,7 +103,7 @@ fn enter_and_append(
     work: &mut Work,
 ) -> Result<Step, Refusal> {
     let view = parse(context, body, &mut work.parts)?;
-    let acks = view.acks;
+    let terms = Terms { acks: view.acks, timeout_ms: view.timeout_ms };
     let mut entered = None;
     if let Some(transactional_id) = view.transactional_id {
         let mut entrance = Entrance::new(context, transactional_id, &work.parts, body);
@@ -109,7 +112,7 @@ fn enter_and_append(
         }
         entered = Some(entrance.into_entered());
     }
-    Ok(Step::Appended(append_all(context, acks, body, work, entered)))
+    Ok(Step::Appended(append_all(context, terms, body, work, entered)))
 }
 
 /// The connection's buffer is needed while the coordinator thinks.
@@ -118,8 +121,9 @@ fn append_later(context: RequestContext, mut entrance: Entrance, mut body: Vec<u
         entrance.ask_patiently(&context).await;
         let entered = Some(entrance.into_entered());
         let append = |work: &mut Work| {
-            let acks = parse(&context, &body, &mut work.parts)?.acks;
-            Ok::<_, Refusal>(append_all(&context, acks, &mut body, work, entered))
+            let view = parse(&context, &body, &mut work.parts)?;
+            let terms = Terms { acks: view.acks, timeout_ms: view.timeout_ms };
+            Ok::<_, Refusal>(append_all(&context, terms, &mut body, work, entered))
         };
         let all = WORK.with_borrow_mut(append)?;
         match all.without_answer() {
@@ -142,9 +146,16 @@ fn parse<'a>(
     })
 }
 
+/// What a request asks of the acknowledgement.
+#[derive(Clone, Copy)]
+struct Terms {
+    acks: i16,
+    timeout_ms: i32,
+}
+
 /// A request whose records are in their logs, or refused.
 struct AppendedAll {
-    acks: i16,
+    terms: Terms,
     parts: Vec<Part>,
     /// The topics, without their partitions.
     topics: Vec<TopicProduceResponse>,
@@ -153,7 +164,7 @@ struct AppendedAll {
 impl AppendedAll {
     /// With acks=0 there is no answer that could carry an error; `None` when there is one.
     fn without_answer(&self) -> Option<Result<(), Refusal>> {
-        if self.acks != 0 {
+        if self.terms.acks != 0 {
             return None;
         }
         let failed = self.parts.iter().find(|part| part.response.error_code != 0);
@@ -161,14 +172,14 @@ impl AppendedAll {
         Some(code.map_or(Ok(()), |code| Err(Refusal::Unacknowledged(code))))
     }
 
-    fn response(self) -> ProduceResponse {
-        response(self.parts, self.topics)
+    fn response(self, context: &RequestContext) -> ProduceResponse {
+        answer::response(context, self.parts, self.topics)
     }
 
     async fn answer_when_durable(mut self, context: RequestContext) -> Result<Outgoing, Refusal> {
-        self.parts = wait_durable(self.parts).await;
+        self.parts = answer::wait_durable(self.parts, self.terms).await;
         let mut out = Outgoing::default();
-        dispatch::answer(&context, &self.response(), &mut out)?;
+        dispatch::answer(&context, &self.response(&context), &mut out)?;
         Ok(out)
     }
 }
@@ -176,7 +187,7 @@ impl AppendedAll {
 /// Appends the batches of `work.parts`. `entered`: what the parts of a transactional request may do.
 fn append_all(
     context: &RequestContext,
-    acks: i16,
+    terms: Terms,
     body: &mut [u8],
     work: &mut Work,
     entered: Option<Vec<Entered>>,
@@ -193,10 +204,10 @@ fn append_all(
             topics.push(named(part, body));
         }
         let entered = entered.as_ref().and_then(|all| all.get(at)).unwrap_or(&Entered::Plain);
-        let append = Append { context, part, acks, now, entered };
+        let append = Append { context, part, acks: terms.acks, now, entered };
         parts.push(Part::new(part, append.run(body, &mut work.validator)));
     }
-    AppendedAll { acks, parts, topics }
+    AppendedAll { terms, parts, topics }
 }
 
 fn named(part: &ProducePart, body: &[u8]) -> TopicProduceResponse {
@@ -212,6 +223,7 @@ struct Stored {
     log_append_time: TimestampMs,
     log_start: Offset,
     durable: Option<Durable>,
+    waits_for_others: bool,
 }
 
 /// The partition that a part names.
@@ -287,6 +299,7 @@ impl Append<'_> {
             log_append_time,
             log_start: appended.log_start,
             durable: appended.durable,
+            waits_for_others: appended.waits_for_others,
         })
     }
 
@@ -338,13 +351,14 @@ impl From<AppendFailure> for Refused {
 impl Part {
     fn new(part: &ProducePart, stored: Result<Stored, Refused>) -> Self {
         let mut response = PartitionProduceResponse { index: part.index, ..Default::default() };
-        let mut durable = None;
+        let (mut durable, mut waits_for_others) = (None, false);
         match stored {
             Ok(stored) => {
                 response.base_offset = stored.first_offset.get();
                 response.log_append_time_ms = stored.log_append_time.get();
                 response.log_start_offset = stored.log_start.get();
                 durable = stored.durable;
+                waits_for_others = stored.waits_for_others;
             }
             Err(refused) => {
                 response.error_code = refused.code.code();
@@ -354,32 +368,6 @@ impl Part {
                 response.error_message = refused.message.map(Str::from);
             }
         }
-        Self { topic_entry: part.topic_entry, response, durable }
+        Self { topic_entry: part.topic_entry, response, durable, waits_for_others }
     }
-}
-
-/// Waits until everything is on disk. The request's time-out is for replicas that lag: giving up on our own fsync would tell
-/// a producer that records failed which are stored.
-async fn wait_durable(mut parts: Vec<Part>) -> Vec<Part> {
-    for part in &mut parts {
-        let Some(durable) = part.durable.take() else { continue };
-        let code = match durable.await {
-            Ok(Ok(())) => continue,
-            Ok(Err(failure)) => failure.code(),
-            // The partition was deleted meanwhile.
-            Err(_) => ErrorCode::UnknownTopicOrPartition,
-        };
-        part.response.error_code = code.code();
-        part.response.base_offset = Offset::NONE.get();
-    }
-    parts
-}
-
-fn response(parts: Vec<Part>, mut topics: Vec<TopicProduceResponse>) -> ProduceResponse {
-    for part in parts {
-        if let Some(topic) = topics.get_mut(part.topic_entry as usize) {
-            topic.partition_responses.push(part.response);
-        }
-    }
-    ProduceResponse { responses: topics, ..Default::default() }
 }

@@ -27,7 +27,7 @@ fn run(partition: &Partition) {
         let mut inner = partition.lock();
         if !inner.wants_flush() {
             inner.flushing = false;
-            inner.catch_up();
+            partition.catch_up(&mut inner);
             return;
         }
         let prepared = inner.log.prepare_flush();
@@ -48,12 +48,12 @@ fn sync(partition: &Partition, ticket: Option<FlushTicket>) -> Result<(), Storag
         // All that waited then is on disk already. Not so what came since: the end may have moved.
         let mut inner = partition.lock();
         let synced = inner.log.recovery_point();
-        inner.flushed(synced);
+        partition.flushed(&mut inner, synced);
         return Ok(());
     };
     let outcome = ticket.run();
     let mut inner = partition.lock();
     let flushed = inner.log.complete_flush(&ticket, outcome)?;
-    inner.flushed(flushed);
+    partition.flushed(&mut inner, flushed);
     Ok(())
 }

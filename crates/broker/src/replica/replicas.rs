@@ -4,11 +4,12 @@
 //! can be written already. Invariant: a partition is in the map exactly while its log is open.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use millstream_base::{ErrorCode, NodeId, Offset, PartitionIndex, TopicPartition, Uuid};
-use millstream_config::{BrokerConfig, TopicConfig};
+use millstream_config::{BrokerConfig, TopicConfig, TopicThrottles};
 use millstream_log::{CheckpointKind, Log, LogConfig, StorageError};
 use millstream_metadata::decide::is_reserved_directory;
 use millstream_metadata::{
@@ -20,8 +21,15 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 use tracing::{error, info, warn};
 
 use super::logs::{Dir, Home, LogState, Logs, Opened, in_parallel};
-use super::partition::{Leadership, Partition};
+use super::partition::{Partition, Settings};
+use super::role::Duty;
+use super::shared::Shared;
+use crate::fetch::{FollowerSession, SessionCache, Throttle};
+use crate::replication::Fetchers;
 use crate::topic_rules;
+
+/// Sessions of followers: one for each broker and fetcher, and those that were left behind.
+const MAX_FOLLOWER_SESSIONS: usize = 1000;
 
 /// What looking for a partition leads to.
 #[derive(Debug)]
@@ -52,14 +60,14 @@ enum Slot {
 /// A topic's settings as its partitions and their logs want them.
 #[derive(Clone)]
 struct Configs {
-    topic: TopicConfig,
+    topic: Settings,
     log: Arc<LogConfig>,
 }
 
 /// What lies on disk of a partition that is to be hosted.
 enum Found {
-    /// Its log.
-    Log(Box<Log>),
+    /// Its log, and up to where it was known to be committed.
+    Log(Box<Log>, Offset),
     /// Its log, which cannot be opened.
     Damaged,
     /// Nothing, although it is not new.
@@ -77,10 +85,14 @@ struct Topics {
 /// The partitions hosted here.
 #[derive(Debug)]
 pub(crate) struct Replicas {
-    me: NodeId,
+    shared: Arc<Shared>,
     topics: RwLock<Topics>,
     logs: Arc<Logs>,
-    config: Arc<ArcSwap<BrokerConfig>>,
+    fetchers: Arc<Fetchers>,
+    /// What followers fetch from here.
+    sessions: SessionCache<FollowerSession>,
+    /// How much followers that are being moved may fetch.
+    throttle: Throttle,
     /// Where replicas lie that metadata does not know, to be told: topic, partition, directory.
     unassigned: Mutex<Vec<(Uuid, PartitionIndex, Uuid)>>,
     /// Held from looking at the partitions until their checkpoints are written, so that older ones never replace newer.
@@ -96,7 +108,19 @@ impl Replicas {
     ) -> Arc<Self> {
         let (topics, unassigned) = (RwLock::default(), Mutex::default());
         let checkpointing = Mutex::default();
-        Arc::new(Self { me, topics, logs, config, unassigned, checkpointing })
+        let fetchers = Fetchers::new(Arc::clone(&config));
+        let shared = Shared::new(me, Arc::clone(logs.clock()), config);
+        let (sessions, throttle) = (SessionCache::new(MAX_FOLLOWER_SESSIONS), Throttle::default());
+        Arc::new(Self {
+            shared,
+            topics,
+            logs,
+            fetchers,
+            sessions,
+            throttle,
+            unassigned,
+            checkpointing,
+        })
     }
 
     /// Finds a partition by its topic's name.
@@ -121,19 +145,42 @@ impl Replicas {
         topics.by_id.values().flat_map(|hosted| hosted.here()).collect()
     }
 
+    /// What the partitions share.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Those who fetch what others lead.
+    pub(crate) fn fetchers(&self) -> &Arc<Fetchers> {
+        &self.fetchers
+    }
+
+    /// What followers fetch from here.
+    pub(crate) fn follower_sessions(&self) -> &SessionCache<FollowerSession> {
+        &self.sessions
+    }
+
+    /// What limits followers that are being moved.
+    pub(crate) fn throttle(&self) -> &Throttle {
+        &self.throttle
+    }
+
     /// The logs' keeper.
     pub(crate) fn logs(&self) -> &Arc<Logs> {
         &self.logs
     }
 
     /// Hosts everything that `image` gives to this broker, out of the `opened` logs or new ones.
-    pub(crate) fn host_all(&self, image: &ClusterImage, mut opened: Opened) {
+    pub(crate) fn host_all(&self, image: &Arc<ClusterImage>, mut opened: Opened) {
+        self.shared.image.store(Arc::clone(image));
+        let committed = self.logs.read_checkpoints(CheckpointKind::HighWatermark);
+        let committed = |name: &TopicPartition| committed.get(name).copied().unwrap_or_default();
         for topic in image.topics.iter() {
             let config = self.topic_config(image, &topic.name);
             for (index, partition) in topic.partitions.iter() {
                 let name = TopicPartition::new(Arc::clone(&topic.name), *index);
                 let found = match opened.logs.remove(&name) {
-                    Some(log) => Found::Log(Box::new(log)),
+                    Some(log) => Found::Log(Box::new(log), committed(&name)),
                     None if opened.failed.contains(&name) => Found::Damaged,
                     None => Found::Nothing,
                 };
@@ -145,6 +192,10 @@ impl Replicas {
             |name: &TopicPartition| image.topics.partition(&name.topic, name.partition).is_some();
         self.logs.forget(&is_known);
         self.logs.note_damaged(opened.failed);
+        self.fetchers.assign(self.all().into_iter().map(|partition| {
+            let duty = partition.duty();
+            (partition, duty)
+        }));
     }
 
     fn host(
@@ -156,7 +207,7 @@ impl Replicas {
         config: &Configs,
     ) {
         let slot = match found {
-            _ if !partition.has_replica(self.me) => Slot::Elsewhere,
+            _ if !partition.has_replica(self.shared.me) => Slot::Elsewhere,
             Found::Damaged => Slot::Failed,
             found => match self.open(topic, index, partition, found, config) {
                 Ok(partition) => Slot::Here(partition),
@@ -180,27 +231,25 @@ impl Replicas {
     ) -> Result<Arc<Partition>, StorageError> {
         let name = TopicPartition::new(Arc::clone(&topic.name), index);
         let log_config = Arc::clone(&config.log);
-        let assigned = partition.directory_of(self.me).unwrap_or(Uuid::ZERO);
+        let assigned = partition.directory_of(self.shared.me).unwrap_or(Uuid::ZERO);
         let is_new = matches!(found, Found::New);
-        let (mut log, directory) = match found {
-            Found::Log(mut log) => {
+        let (log, directory, committed) = match found {
+            Found::Log(mut log, committed) => {
                 log.set_config(log_config);
                 let dir = self.logs.dir_of(&log.path()).map_or(assigned, Dir::id);
-                (*log, dir)
+                (*log, dir, committed)
             }
             _ => {
                 let home = self.home(&name, assigned, is_new)?;
-                self.logs.create(&name, topic.id, home, log_config)?
+                let (log, dir) = self.logs.create(&name, topic.id, home, log_config)?;
+                (log, dir, Offset::ZERO)
             }
         };
         if directory != assigned {
             self.unassigned.lock().push((topic.id, index, directory));
         }
-        let leadership = leadership(partition);
-        if leadership.leader == self.me {
-            log.begin_epoch(leadership.epoch);
-        }
-        Ok(Partition::new(name, topic.id, self.me, log, leadership, config.topic))
+        let (shared, settings) = (Arc::clone(&self.shared), config.topic.clone());
+        Ok(Partition::new(name, topic.id, shared, log, partition, committed, settings))
     }
 
     /// Where a log is to be made that was not found. A log that may lie on a disk which is not there is not made
@@ -242,6 +291,7 @@ impl Replicas {
                     continue;
                 }
                 partition.with_log(|log| log.go_offline("its log directory is out of service"));
+                self.fetchers.assign([(Arc::clone(&partition), Duty::Rest)]);
                 hosted.fail(&partition);
                 partition.retire();
             }
@@ -272,14 +322,15 @@ impl Replicas {
     /// The settings of a topic, with those of the broker beneath. Stored settings that cannot be used are named once here.
     fn topic_config(&self, image: &ClusterImage, topic: &str) -> Configs {
         let overrides = image.configs.of_topic(topic);
-        let broker = self.config.load();
+        let broker = self.shared.config.load();
         let (config, unusable) = TopicConfig::resolve_lenient(&overrides, &broker);
         for problem in unusable {
             warn!(topic, "a stored setting is left out: {problem}");
         }
         let expiration_ms = broker.transactions.producer_id_expiration_ms;
         let log = topic_rules::log_config(&config, i64::from(expiration_ms));
-        Configs { topic: config, log: Arc::new(log) }
+        let throttles = Arc::new(TopicThrottles::of(&overrides));
+        Configs { topic: Settings { topic: config, throttles }, log: Arc::new(log) }
     }
 
     fn remove(&self, topic: &Topic) {
@@ -293,23 +344,62 @@ impl Replicas {
             hosted
         };
         for partition in hosted.here() {
-            partition.retire();
-            if let Err(failure) = partition.with_log(|log| self.logs.delete(log)) {
-                error!(partition = %partition.name, error = %failure, "the log cannot be deleted");
-            }
+            self.drop_log(&partition);
         }
         info!(topic = %topic.name, "deleted");
     }
 
-    fn change(&self, topic: &Topic, index: PartitionIndex, config: &Configs) {
-        let Some(partition) = topic.partition(index) else { return };
-        match self.by_id(topic.id, index) {
-            Lookup::Here(hosted) => hosted.lead(leadership(partition)),
+    /// Ends a partition's service here, and has its files removed.
+    fn drop_log(&self, partition: &Arc<Partition>) {
+        self.fetchers.assign([(Arc::clone(partition), Duty::Rest)]);
+        partition.retire();
+        if let Err(failure) = partition.with_log(|log| self.logs.delete(log)) {
+            error!(partition = %partition.name, error = %failure, "the log cannot be deleted");
+        }
+    }
+
+    /// Makes a partition what metadata says it is here.
+    fn change(&self, topic: &Topic, index: PartitionIndex, config: &Configs) -> Changed {
+        let Some(partition) = topic.partition(index) else { return Changed::Nothing };
+        let here = match self.by_id(topic.id, index) {
+            Lookup::Here(hosted) if !partition.has_replica(self.shared.me) => {
+                self.place(topic, index, Slot::Elsewhere);
+                return Changed::Gone(hosted);
+            }
+            Lookup::Here(hosted) => hosted,
             // A log that failed stays so until the broker starts again.
-            Lookup::Refused(ErrorCode::KafkaStorageError) => {}
+            Lookup::Refused(ErrorCode::KafkaStorageError) => return Changed::Nothing,
             Lookup::Refused(_) => {
                 self.host(topic, index, partition, Found::New, config);
+                match self.by_id(topic.id, index) {
+                    Lookup::Here(hosted) => hosted,
+                    Lookup::Refused(_) => return Changed::Nothing,
+                }
             }
+        };
+        let duty = here.follow_metadata(partition);
+        Changed::Duty(here, duty)
+    }
+
+    /// What the changes of one commit leave to do.
+    fn finish(&self, changed: Vec<Changed>) {
+        let mut duties = Vec::with_capacity(changed.len());
+        let mut gone = HashSet::new();
+        for change in changed {
+            match change {
+                Changed::Nothing => {}
+                Changed::Duty(partition, duty) => duties.push((partition, duty)),
+                Changed::Gone(partition) => {
+                    info!(partition = %partition.name, "moved to other brokers; the log here is deleted");
+                    self.drop_log(&partition);
+                    gone.insert(partition.name.clone());
+                }
+            }
+        }
+        self.fetchers.assign(duties);
+        if !gone.is_empty() {
+            let _turn = self.checkpoint_turn();
+            self.logs.forget(&|partition| !gone.contains(partition));
         }
     }
 
@@ -330,8 +420,11 @@ impl Replicas {
         for hosted in changed {
             let config = self.topic_config(image, &hosted.name);
             for partition in hosted.here() {
-                partition.reconfigure(config.topic, Arc::clone(&config.log));
+                partition.reconfigure(config.topic.clone(), Arc::clone(&config.log));
             }
+        }
+        if all {
+            self.fetchers.resize();
         }
     }
 
@@ -352,6 +445,36 @@ impl Replicas {
         let states = self.states().into_iter().filter(|state| state.log_start > Offset::ZERO);
         let starts = states.map(|state| (state.path, state.partition, state.log_start));
         self.logs.write_checkpoints(CheckpointKind::LogStart, starts)
+    }
+
+    /// Writes up to where partitions with several replicas are committed, unless it is what was `written` before; gives what to
+    /// compare with next time.
+    pub(crate) fn checkpoint_high_watermarks(&self, written: u64) -> u64 {
+        let _turn = self.checkpointing.lock();
+        let states = self.states();
+        let image = self.shared.image.load();
+        let is_alone = |state: &LogState| {
+            let name = &state.partition;
+            let partition = image.topics.partition(&name.topic, name.partition);
+            partition.is_none_or(|partition| partition.replicas.len() < 2)
+        };
+        let mut hash = DefaultHasher::new();
+        for state in states.iter().filter(|state| !is_alone(state)) {
+            (&state.partition, state.high_watermark).hash(&mut hash);
+        }
+        let now = hash.finish();
+        let replicated = states.iter().any(|state| !is_alone(state));
+        if now == written || !replicated {
+            return now;
+        }
+        let offsets = states.into_iter().map(|s| (s.path, s.partition, s.high_watermark));
+        match self.logs.write_checkpoints(CheckpointKind::HighWatermark, offsets) {
+            Ok(()) => now,
+            Err(failure) => {
+                warn!(error = %failure, "what is committed could not be noted");
+                written
+            }
+        }
     }
 
     /// What the checkpoints are to say.
@@ -397,16 +520,18 @@ impl Hosted {
     }
 }
 
-fn leadership(partition: &PartitionImage) -> Leadership {
-    Leadership {
-        leader: partition.leader.unwrap_or(NodeId(-1)),
-        epoch: partition.leader_epoch,
-        in_sync: partition.isr.len(),
-    }
+/// What a change of metadata did to a partition here.
+enum Changed {
+    Nothing,
+    /// It is hosted; the fetchers have to know.
+    Duty(Arc<Partition>, Duty),
+    /// This broker holds no replica any more.
+    Gone(Arc<Partition>),
 }
 
 impl ImageListener for Replicas {
     fn committed(&self, image: &Arc<ClusterImage>, delta: &ImageDelta) {
+        self.shared.image.store(Arc::clone(image));
         for topic in delta.topics_deleted.values() {
             self.remove(topic);
         }
@@ -427,7 +552,11 @@ impl ImageListener for Replicas {
             let Some((_, config)) = &known else { continue };
             changes.push((topic, *index, config.clone()));
         }
-        in_parallel(&changes, &|(topic, index, config)| self.change(topic, *index, config));
+        let change = |change: &(&Arc<Topic>, PartitionIndex, Configs)| {
+            let (topic, index, config) = change;
+            self.change(topic, *index, config)
+        };
+        self.finish(in_parallel(&changes, &change));
         if !delta.configs.is_empty() {
             self.reconfigure(image, delta);
         }

@@ -15,7 +15,8 @@ use millstream_log::{AbortedTxn, AppendError, FileRange, ReadError, ReadPlan};
 use millstream_partition::AppendOrigin;
 use millstream_records::EndTxnMarker;
 
-use super::partition::{AppendFailure, Appended, Inner, Partition};
+use super::append::{AppendFailure, Appended};
+use super::partition::{Inner, Partition};
 
 /// The end of a producer's transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +74,11 @@ impl Verifying {
         if pending.holders == 0 {
             self.by_producer.remove(&producer);
         }
+    }
+
+    /// Nothing that was asked about any producer counts any more.
+    pub(super) fn void_all(&mut self) {
+        self.by_producer.clear();
     }
 
     /// The producer's transaction ended: what was asked about it counts no more.
@@ -196,32 +202,17 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use millstream_base::{ErrorCode, LeaderEpoch, NodeId, TopicPartition, Uuid};
-    use millstream_config::{BrokerConfig, ServerProperties, TopicConfig};
-    use millstream_env::fs::OsFs;
-    use millstream_log::{Log, LogConfig, OpenOptions};
+    use millstream_base::ErrorCode;
     use millstream_records::{BatchBuilder, BatchOptions};
 
-    use super::super::partition::Leadership;
+    use super::super::testing;
     use super::*;
 
     const NOW: TimestampMs = TimestampMs(1_000);
     const PRODUCER: (ProducerId, ProducerEpoch) = (ProducerId(7), ProducerEpoch(0));
 
     fn partition(dir: &tempfile::TempDir) -> Arc<Partition> {
-        let name = TopicPartition::new("t", 0);
-        let options = OpenOptions::default();
-        let config = Arc::new(LogConfig::default());
-        let opened = Log::open(OsFs::shared(), dir.path(), name.clone(), config, &options);
-        let mut properties = ServerProperties::default();
-        properties.set("log.dirs", dir.path().to_str().unwrap());
-        let broker = BrokerConfig::load(&properties).unwrap();
-        let (config, _) = TopicConfig::resolve_lenient(&BTreeMap::new(), &broker);
-        let leadership = Leadership { leader: NodeId(1), epoch: LeaderEpoch(0), in_sync: 1 };
-        let (log, id) = (opened.unwrap().0, Uuid::default());
-        Partition::new(name, id, NodeId(1), log, leadership, config)
+        testing::Cluster::new(1).partition(1, dir.path())
     }
 
     fn append(

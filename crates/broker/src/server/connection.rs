@@ -182,6 +182,9 @@ impl Connection {
             return Ok(());
         }
         self.send().await?;
+        if self.input.has_frame(self.context.limits().request_max_bytes) {
+            self.context.info.note_more();
+        }
         let answer = loop {
             let room = self.input.unread().len() < dispatch::READ_AHEAD;
             tokio::select! {
@@ -192,6 +195,7 @@ impl Connection {
                     if !self.read_some()? {
                         return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
                     }
+                    self.context.info.note_more();
                 }
             }
         };

@@ -1,0 +1,95 @@
+//! What all partitions of a broker share.
+//!
+//! Key types: [`Shared`], [`Proposals`] (changes of ISRs on their way to the controller).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use millstream_base::{BrokerEpoch, NodeId};
+use millstream_config::BrokerConfig;
+use millstream_env::clock::Clock;
+use millstream_metadata::ClusterImage;
+use millstream_partition::IsrProposal;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::partition::Partition;
+
+/// What partitions need of their broker.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// This broker.
+    pub me: NodeId,
+    /// Its clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Its settings.
+    pub config: Arc<ArcSwap<BrokerConfig>>,
+    /// The newest metadata that the replicas were told of.
+    pub image: ArcSwap<ClusterImage>,
+    /// Changes of ISRs that the controller is to be asked for.
+    pub proposals: Proposals,
+}
+
+impl Shared {
+    /// Nothing is known of the cluster yet.
+    pub(crate) fn new(
+        me: NodeId,
+        clock: Arc<dyn Clock>,
+        config: Arc<ArcSwap<BrokerConfig>>,
+    ) -> Arc<Self> {
+        let (image, proposals) = (ArcSwap::default(), Proposals::default());
+        Arc::new(Self { me, clock, config, image, proposals })
+    }
+
+    /// Monotonic time.
+    pub(crate) fn now(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    /// `replica.lag.time.max.ms`.
+    pub(crate) fn lag_time_max(&self) -> Duration {
+        let ms = self.config.load().replication.replica_lag_time_max_ms;
+        Duration::from_millis(u64::try_from(ms).unwrap_or_default())
+    }
+
+    /// The epoch at which a broker that may join an ISR is registered.
+    pub(crate) fn active_epoch(&self, id: NodeId) -> Option<BrokerEpoch> {
+        let image = self.image.load();
+        let broker = image.broker(id)?;
+        broker.is_active().then_some(broker.epoch)
+    }
+}
+
+/// Changes of ISRs that wait to be sent.
+#[derive(Debug, Default)]
+pub(crate) struct Proposals {
+    waiting: Mutex<Vec<(Arc<Partition>, IsrProposal)>>,
+    come: Notify,
+}
+
+impl Proposals {
+    /// Hands one in.
+    pub(crate) fn submit(&self, partition: Arc<Partition>, proposal: IsrProposal) {
+        self.waiting.lock().push((partition, proposal));
+        self.come.notify_one();
+    }
+
+    #[cfg(test)]
+    pub(super) fn lock_for_test(
+        &self,
+    ) -> parking_lot::MutexGuard<'_, Vec<(Arc<Partition>, IsrProposal)>> {
+        self.waiting.lock()
+    }
+
+    /// Waits for some and takes them all.
+    pub(crate) async fn take(&self) -> Vec<(Arc<Partition>, IsrProposal)> {
+        loop {
+            let all = std::mem::take(&mut *self.waiting.lock());
+            if !all.is_empty() {
+                return all;
+            }
+            self.come.notified().await;
+        }
+    }
+}
