@@ -164,3 +164,86 @@ impl BrokerHeartbeats {
         others.all(|broker| self.sessions.get(&broker.id).is_some_and(knows))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use millstream_base::{BrokerEpoch, NodeId, Offset};
+
+    use super::*;
+    use crate::decide::{BrokerChange, ElectionDefaults, change_broker};
+    use crate::tests::{cluster, replay};
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// Three brokers at epochs 0 to 2, heard from at 0 ms; sessions of 9 s, heartbeats every 2 s.
+    fn tracker(image: &ClusterImage) -> BrokerHeartbeats {
+        let mut tracker = BrokerHeartbeats::new(ms(9000), ms(2000));
+        tracker.begin(image, ms(0));
+        for id in 0..3 {
+            tracker.heard(NodeId(id), BrokerEpoch(id.into()), Offset(5), ms(0));
+        }
+        tracker
+    }
+
+    #[test]
+    fn the_silent_are_stale_and_the_fenced_are_not_looked_at() {
+        let image = cluster(3);
+        let mut tracker = tracker(&image);
+        assert_eq!(
+            (tracker.stale(&image, ms(8999)), tracker.next_stale(&image)),
+            (vec![], Some(ms(9000)))
+        );
+        tracker.heard(NodeId(1), BrokerEpoch(1), Offset(6), ms(4000));
+        let silent = [(NodeId(0), BrokerEpoch(0)), (NodeId(2), BrokerEpoch(2))];
+        assert_eq!(tracker.stale(&image, ms(9000)), silent);
+        let fence = change_broker(
+            &image,
+            ElectionDefaults::default(),
+            NodeId(0),
+            BrokerEpoch(0),
+            BrokerChange::Fence,
+        );
+        let image = replay(&image, &fence.unwrap().records).0;
+        assert_eq!(tracker.stale(&image, ms(9000)), silent[1..]);
+        tracker.forget(NodeId(1));
+        assert_eq!(tracker.stale(&image, ms(1)), [(NodeId(1), BrokerEpoch(1))], "known to be gone");
+    }
+
+    #[test]
+    fn a_new_controller_gives_everyone_a_session_but_protects_no_id_for_long() {
+        let image = cluster(3);
+        let mut tracker = BrokerHeartbeats::new(ms(9000), ms(2000));
+        assert_eq!(tracker.stale(&image, ms(100_000)).len(), 3, "one that leads knows its brokers");
+        tracker.begin(&image, ms(100_000));
+        assert_eq!(tracker.stale(&image, ms(108_999)), []);
+        let alive =
+            |tracker: &BrokerHeartbeats, at| tracker.is_alive(NodeId(1), BrokerEpoch(1), ms(at));
+        assert_eq!((alive(&tracker, 101_999), alive(&tracker, 102_000)), (true, false));
+        tracker.heard(NodeId(1), BrokerEpoch(1), Offset(1), ms(102_000));
+        assert_eq!((alive(&tracker, 110_999), alive(&tracker, 111_000)), (true, false));
+        tracker.heard(NodeId(1), BrokerEpoch(1), Offset(1), ms(111_000));
+        tracker.hung_up(NodeId(1));
+        assert!(!alive(&tracker, 111_000), "its connection is closed");
+        tracker.heard(NodeId(1), BrokerEpoch(1), Offset(1), ms(111_001));
+        assert!(alive(&tracker, 111_001), "it has a new one");
+        assert!(!tracker.is_alive(NodeId(1), BrokerEpoch(9), ms(111_001)), "another process");
+    }
+
+    #[test]
+    fn a_broker_ends_when_the_active_ones_know_who_leads_in_its_place() {
+        let image = cluster(3);
+        let mut tracker = tracker(&image);
+        assert!(!tracker.may_end(&image, NodeId(0), ms(0)), "it has not begun to stop");
+        tracker.stops_after(NodeId(0), Offset(7), ms(10));
+        tracker.heard(NodeId(1), BrokerEpoch(1), Offset(7), ms(20));
+        assert!(!tracker.may_end(&image, NodeId(0), ms(20)));
+        tracker.replicated(NodeId(2), Offset(7));
+        assert!(!tracker.may_end(&image, NodeId(0), ms(209)), "it has it, and may not have looked");
+        assert!(tracker.may_end(&image, NodeId(0), ms(210)));
+        let mut others_know = tracker.clone();
+        others_know.heard(NodeId(2), BrokerEpoch(2), Offset(8), ms(30));
+        assert!(others_know.may_end(&image, NodeId(0), ms(30)));
+    }
+}

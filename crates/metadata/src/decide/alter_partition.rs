@@ -151,7 +151,7 @@ impl AlterPartition {
             return refuse(ErrorCode::InvalidRequest, problem);
         }
         let unfit = |(id, epoch): &(NodeId, BrokerEpoch)| {
-            ineligible(image, *id, *epoch).map(|why| format!("broker {id} {why}"))
+            ineligible(image, old, *id, *epoch).map(|why| format!("broker {id} {why}"))
         };
         match wanted.isr.iter().find_map(unfit) {
             Some(why) => {
@@ -184,13 +184,21 @@ fn isr_problem(leader: NodeId, old: &Partition, wanted: &AlteredPartition) -> Op
 }
 
 /// Why a broker may not be in an ISR.
-fn ineligible(image: &ClusterImage, id: NodeId, epoch: BrokerEpoch) -> Option<String> {
+fn ineligible(
+    image: &ClusterImage,
+    partition: &Partition,
+    id: NodeId,
+    epoch: BrokerEpoch,
+) -> Option<String> {
     let Some(broker) = image.broker(id) else { return Some("is not registered".to_owned()) };
     if broker.in_controlled_shutdown {
         return Some("is stopping".to_owned());
     }
     if broker.fenced {
         return Some("is fenced".to_owned());
+    }
+    if !image.is_directory_online(id, partition) {
+        return Some("has its replica in a log directory that is out of service".to_owned());
     }
     let stale = epoch.get() >= 0 && epoch != broker.epoch;
     stale.then(|| format!("is registered at epoch {}, but fetched at {epoch}", broker.epoch))

@@ -23,8 +23,10 @@ pub(super) enum Election {
     Online,
     /// The first replica leads if it may; else as before.
     Preferred,
-    /// As `Online`; where nobody in sync may lead, any replica that is there.
+    /// As `Online`; where nobody in sync may lead, any replica that is there and is not only on its way in.
     Unclean,
+    /// As `Unclean`, and a replica on its way in, which may have nothing, is better than none.
+    Forced,
 }
 
 /// One partition, where it lies, and what it is to become.
@@ -185,8 +187,10 @@ impl<'a> PartitionChange<'a> {
             return;
         }
         let last = self.last_known_leader().filter(|id| may_lead(*id));
+        let any_old = || first(&|id| !self.adding.contains(&id) && may_lead(id));
         let any = || match self.election {
-            Election::Unclean => first(&may_lead),
+            Election::Unclean => any_old(),
+            Election::Forced => any_old().or_else(|| first(&may_lead)),
             Election::Online | Election::Preferred => None,
         };
         self.leader = last.or_else(any);

@@ -102,7 +102,7 @@ impl ElectLeaders {
         }
         let election = match self.kind {
             ElectionKind::Preferred => Election::Preferred,
-            ElectionKind::Unclean => Election::Unclean,
+            ElectionKind::Unclean => Election::Forced,
         };
         elect(image, rules, presence, (topic, index, partition), election)
             .ok_or_else(|| self.nobody(partition))

@@ -13,7 +13,8 @@ use super::rules::{ElectionDefaults, MIN_INSYNC_REPLICAS, Rules};
 use super::settle::{Presence, all};
 use super::{Decision, Refusal};
 use crate::image::{
-    ClusterImage, ConfigResource, ConfigResourceType, ELR_VERSION, Partition, Topic,
+    ClusterImage, ConfigResource, ConfigResourceType, ELR_VERSION, LeaderRecoveryState, Partition,
+    Topic,
 };
 use crate::record::MetadataRecord;
 use crate::replay::Replayer;
@@ -79,16 +80,20 @@ pub(super) fn begin(image: &ClusterImage, defaults: ElectionDefaults) -> Vec<Met
 }
 
 /// What is left of eligible leader replicas when they are no longer kept. An ISR may then not be empty: who was eligible
-/// has all that is committed, and so can be called in sync.
+/// has all that is committed, and so can be called in sync. Where nobody was, it is the last leader, who may have lost
+/// records and has to recover.
 pub(super) fn end(image: &ClusterImage) -> Vec<MetadataRecord> {
     let without_isr = all(image).filter(|(_, _, partition)| partition.isr.is_empty());
-    let keep = |(topic, index, partition): (&Topic, PartitionIndex, &Partition)| {
-        let heirs = [&partition.elr, &partition.last_known_elr];
-        let isr = heirs.into_iter().find(|heirs| !heirs.is_empty()).unwrap_or(&partition.replicas);
+    let keep = |(topic, index, p): (&Topic, PartitionIndex, &Partition)| {
+        let last = p.last_known_elr.first().or(p.replicas.first()).copied();
+        let is_sure = !p.elr.is_empty();
+        let isr = if is_sure { p.elr.clone() } else { last.into_iter().collect() };
+        let recovery = if is_sure { -1 } else { LeaderRecoveryState::Recovering.code() };
         MetadataRecord::PartitionChange(PartitionChangeRecord {
             partition_id: index.get(),
             topic_id: topic.id,
-            isr: Some(numbers(isr)),
+            isr: Some(numbers(&isr)),
+            leader_recovery_state: recovery,
             ..PartitionChangeRecord::default()
         })
     };

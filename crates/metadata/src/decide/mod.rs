@@ -8,6 +8,8 @@ mod alter_configs;
 mod alter_partition;
 mod brokers;
 mod change;
+#[cfg(test)]
+mod cluster_tests;
 mod controllers;
 mod create_partitions;
 mod create_topics;
@@ -18,9 +20,13 @@ mod elr;
 mod features;
 mod heartbeat;
 mod producer_ids;
+#[cfg(test)]
+mod property_tests;
 mod reassign;
 mod register;
 mod rules;
+#[cfg(test)]
+mod scale_tests;
 mod settle;
 #[cfg(test)]
 mod tests;

@@ -110,14 +110,16 @@ impl AlterReassignments {
     }
 }
 
-/// New replicas first, in the order wanted; those on their way out after them.
+/// New replicas first, in the order wanted; those on their way out after them. One that was on its way in, is wanted no
+/// more and has not caught up is of no use to anyone, and goes at once.
 fn move_to<'a>(
     change: PartitionChange<'a>,
     old: &Partition,
     target: &[NodeId],
 ) -> PartitionChange<'a> {
-    let removing: Vec<NodeId> =
-        old.replicas.iter().copied().filter(|id| !target.contains(id)).collect();
+    let is_of_use = |id: &NodeId| !old.adding.contains(id) || old.isr.contains(id);
+    let leaves = |id: &NodeId| !target.contains(id) && is_of_use(id);
+    let removing: Vec<NodeId> = old.replicas.iter().copied().filter(leaves).collect();
     let is_new = |id: &NodeId| !old.replicas.contains(id) || old.adding.contains(id);
     let adding = target.iter().copied().filter(is_new).collect();
     let replicas = target.iter().chain(&removing).copied().collect();
