@@ -7,10 +7,8 @@ use std::time::Duration;
 
 use millstream_base::ErrorCode;
 use millstream_config::{BrokerConfig, Formation, InternalTopic};
-use millstream_env::task::{self, Instant};
-use millstream_wire::messages::create_topics::{
-    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
-};
+use millstream_env::task::Instant;
+use millstream_wire::messages::create_topics::{CreatableTopic, CreatableTopicConfig};
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
@@ -23,10 +21,6 @@ const REPLICAS: usize = 3;
 const MIN_INSYNC: i16 = 2;
 /// How long the brokers of a cluster have to come, from when the first client needs the topic.
 const GATHERING: Duration = Duration::from_secs(10);
-/// How long a client waits for the controller, and then for this broker to hear of the topic.
-const WITHIN: Duration = Duration::from_secs(5);
-/// Between two looks for it.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// A topic that only the broker itself writes to.
 pub(crate) struct NewInternalTopic<'a> {
@@ -138,32 +132,24 @@ async fn make(
 ) -> Result<(), ErrorCode> {
     let name = wanted.name;
     let (partitions, replicas) = (topic.num_partitions, topic.replication_factor);
-    let request =
-        CreateTopicsRequest { topics: vec![topic], timeout_ms: 5_000, ..Default::default() };
-    let answer = broker.controller().call_within(request, WITHIN).await.map_err(|cause| {
+    let answer = broker.make_topics(vec![topic]).await.map_err(|cause| {
         warn!(%cause, "{name} cannot be made, so there is no coordinator");
         ErrorCode::CoordinatorNotAvailable
     })?;
-    let made = answer.topics.into_iter().next().unwrap_or_default();
+    let made = answer.into_iter().next().unwrap_or_default();
     match ErrorCode::from_code(made.error_code) {
-        Some(ErrorCode::None) => info!(partitions, replicas, "made {name}"),
+        Some(ErrorCode::None) => {
+            info!(partitions, replicas, "made {name}");
+            Ok(())
+        }
         // Another broker was faster.
-        Some(ErrorCode::TopicAlreadyExists) => {}
+        Some(ErrorCode::TopicAlreadyExists) => Ok(()),
         _ => {
             let reason = made.error_message.as_deref().unwrap_or("no reason was given");
             warn!(reason, "{name} cannot be made, so there is no coordinator");
-            return Err(ErrorCode::CoordinatorNotAvailable);
+            Err(ErrorCode::CoordinatorNotAvailable)
         }
     }
-    // The controller may be another node: this one hears of the topic a moment later.
-    let until = Instant::now() + WITHIN;
-    while broker.image().topics.get(name).is_none() {
-        if Instant::now() >= until {
-            return Err(ErrorCode::CoordinatorNotAvailable);
-        }
-        task::sleep(PAUSE).await;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -174,8 +160,9 @@ mod tests {
 
     fn config(settings: &[(&str, &str)]) -> BrokerConfig {
         let mut properties = ServerProperties::default();
+        properties.set("node.id", "1");
         for (name, value) in settings {
-            properties.set(name, value);
+            properties.set(*name, *value);
         }
         BrokerConfig::load(&properties).unwrap()
     }

@@ -192,6 +192,10 @@ impl CommitLine {
         }
     }
 
+    fn is_over(&self) -> bool {
+        self.line.lock().over.is_some()
+    }
+
     /// The next write to look after. Without one, whoever writes next has to start the task again.
     fn next_write(&self) -> Option<(Offset, Durable)> {
         let mut line = self.line.lock();
@@ -221,6 +225,7 @@ async fn drive(line: Arc<CommitLine>) {
             let until = line.next_deadline();
             match task::timeout_at(until, &mut durable).await {
                 Ok(outcome) => break outcome,
+                Err(_) if line.is_over() => return,
                 Err(_) => line.give_up_waiting(),
             }
         };
@@ -283,5 +288,114 @@ impl Future for Done {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
         let told = Pin::new(&mut self.0).poll(context);
         told.map(|told| told.unwrap_or(Err(NotCommitted::Over(ErrorCode::NotCoordinator))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI16, Ordering};
+
+    use millstream_log::StorageError;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_millis(40);
+
+    struct Lab {
+        line: Arc<CommitLine>,
+        lost: Arc<AtomicI16>,
+    }
+
+    impl Lab {
+        fn new() -> Self {
+            let lost = Arc::new(AtomicI16::new(0));
+            let note = Arc::clone(&lost);
+            let line = CommitLine::new(PATIENCE, move |code| {
+                note.store(code.code(), Ordering::SeqCst);
+            });
+            Self { line, lost }
+        }
+
+        fn write(&self, end: i64) -> oneshot::Sender<Result<(), CommitFailure>> {
+            let (tell, durable) = oneshot::channel();
+            self.line.wrote(Offset(end), Some(durable));
+            tell
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reply_waits_for_all_that_was_written_before_it() {
+        let lab = Lab::new();
+        assert!(lab.line.pending().is_none());
+        lab.line.wrote(Offset(3), None);
+        assert!(lab.line.pending().is_none(), "committed at once");
+        let (first, second) = (lab.write(5), lab.write(8));
+        let commit = lab.line.pending().unwrap();
+        // A write that need not be waited for still stands behind those that must.
+        lab.line.wrote(Offset(9), None);
+        assert!(!lab.line.commit().is_done());
+        first.send(Ok(())).unwrap();
+        task::sleep(Duration::from_millis(5)).await;
+        assert!(!commit.is_done());
+        second.send(Ok(())).unwrap();
+        assert_eq!(commit.done().await, Ok(()));
+        assert!(commit.is_done() && lab.line.pending().is_none());
+    }
+
+    #[tokio::test]
+    async fn who_waits_too_long_is_told_and_the_rest_goes_on() {
+        let lab = Lab::new();
+        let tell = lab.write(1);
+        let commit = lab.line.commit();
+        assert_eq!(commit.done().await, Err(ErrorCode::CoordinatorNotAvailable));
+        assert_eq!(lab.lost.load(Ordering::SeqCst), 0, "it may yet be committed");
+        let patient = commit.clone();
+        let at_last = task::spawn(async move { patient.done_at_last().await });
+        task::sleep(PATIENCE * 2).await;
+        tell.send(Ok(())).unwrap();
+        assert_eq!(at_last.await.unwrap(), Ok(()));
+        assert_eq!(commit.done().await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_lost_leadership_ends_the_shard_before_anybody_is_told() {
+        let lab = Lab::new();
+        let (first, second) = (lab.write(1), lab.write(2));
+        let commit = lab.line.commit();
+        let lost = Arc::clone(&lab.lost);
+        let (tell, told) = oneshot::channel();
+        commit.clone().then(move |outcome| {
+            tell.send((outcome, lost.load(Ordering::SeqCst))).unwrap();
+        });
+        first.send(Err(CommitFailure::NotLeader)).unwrap();
+        let code = ErrorCode::NotCoordinator;
+        assert_eq!(told.await.unwrap(), (Err(NotCommitted::Over(code)), code.code()));
+        // What comes later changes nothing.
+        drop(second);
+        assert_eq!(commit.done().await, Err(code));
+        assert_eq!(lab.line.pending().unwrap().done().await, Err(code));
+    }
+
+    #[tokio::test]
+    async fn few_replicas_are_enough_and_a_broken_disk_is_not() {
+        let lab = Lab::new();
+        lab.write(1).send(Err(CommitFailure::NotEnoughReplicas)).unwrap();
+        assert_eq!(lab.line.commit().done().await, Ok(()), "all that are in sync have it");
+        let broken = StorageError::Invalid { path: "p".into(), problem: "broken".to_owned() };
+        lab.write(2).send(Err(CommitFailure::Storage(broken))).unwrap();
+        let code = ErrorCode::CoordinatorNotAvailable;
+        assert_eq!(lab.line.commit().done_at_last().await, Err(code));
+        assert_eq!(lab.lost.load(Ordering::SeqCst), code.code());
+    }
+
+    #[tokio::test]
+    async fn a_closed_line_keeps_no_task() {
+        let lab = Lab::new();
+        let tell = lab.write(1);
+        lab.line.end(ErrorCode::NotCoordinator);
+        assert_eq!(lab.line.commit().done().await, Err(ErrorCode::NotCoordinator));
+        task::sleep(PATIENCE * 3).await;
+        assert!(tell.is_closed(), "nobody looks after a write of a closed shard");
+        assert_eq!(lab.lost.load(Ordering::SeqCst), 0);
     }
 }
