@@ -1,7 +1,7 @@
 //! Topics that come into being because a client asks for them (`auto.create.topics.enable`).
 
-use millstream_base::{ErrorCode, Uuid};
-use millstream_metadata::decide::{CreateTopics, NewTopic};
+use millstream_base::ErrorCode;
+use millstream_wire::messages::create_topics::{CreatableTopic, CreatableTopicResult};
 use tracing::{info, warn};
 
 use crate::broker::Broker;
@@ -20,44 +20,30 @@ pub(crate) async fn create(broker: &Broker, names: &[&str]) {
     if plain.is_empty() {
         return;
     }
-    let config = broker.config().clone();
-    let topic = |name: &str| NewTopic {
-        name: name.to_owned(),
-        id: Uuid::from_random(broker.random().bytes16()),
-        num_partitions: -1,
-        replication_factor: -1,
-        ..NewTopic::default()
+    let node = &broker.config().node;
+    let topic = |name: &str| CreatableTopic {
+        name: name.into(),
+        num_partitions: node.num_partitions,
+        replication_factor: default_replication_factor(node.default_replication_factor),
+        ..CreatableTopic::default()
     };
-    let command = CreateTopics {
-        topics: plain.into_iter().map(topic).collect(),
-        validate_only: false,
-        default_num_partitions: config.node.num_partitions,
-        default_replication_factor: default_replication_factor(
-            config.node.default_replication_factor,
-        ),
-        seed: broker.random().next_u64(),
-    };
-    let made = broker.quorum().execute(move |image, _| Ok(command.decide(image, &config))).await;
-    let made = match made {
-        Ok(made) => made,
-        Err(cause) => {
-            return warn!(%cause, "topics cannot be made for a client that asked for them");
+    match broker.make_topics(plain.into_iter().map(topic).collect()).await {
+        Ok(made) => made.iter().for_each(say),
+        Err(cause) => warn!(%cause, "topics cannot be made for a client that asked for them"),
+    }
+}
+
+fn say(topic: &CreatableTopicResult) {
+    let CreatableTopicResult { name, num_partitions, error_code, error_message, .. } = topic;
+    match ErrorCode::from_code(*error_code) {
+        Some(ErrorCode::None) => {
+            info!(topic = %name, partitions = num_partitions, "made a topic for a client that asked for it");
         }
-    };
-    for (topic, result) in made {
-        match result {
-            Ok(created) => {
-                info!(
-                    topic,
-                    partitions = created.num_partitions,
-                    "made a topic for a client that asked for it"
-                );
-            }
-            // Another request was faster.
-            Err(refusal) if refusal.code == ErrorCode::TopicAlreadyExists => {}
-            Err(refusal) => {
-                warn!(topic, reason = %refusal.message, "a topic cannot be made for a client that asked for it");
-            }
+        // Another request was faster.
+        Some(ErrorCode::TopicAlreadyExists) => {}
+        _ => {
+            let reason = error_message.as_deref().unwrap_or("the controller gives no reason");
+            warn!(topic = %name, reason, "a topic cannot be made for a client that asked for it");
         }
     }
 }

@@ -120,7 +120,14 @@ impl Broker {
 
     /// The cluster's id; empty while a node that joins has not learned it.
     pub(crate) fn cluster_id(&self) -> &str {
-        self.parts.identity.cluster_id.get().map_or("", String::as_str)
+        let known = &self.parts.identity.cluster_id;
+        if known.get().is_none()
+            && let Some(agreed) = self.parts.quorum.cluster_id()
+        {
+            // Learned by another thread at the same time, it is the same.
+            let _ = known.set(agreed.to_string());
+        }
+        known.get().map_or("", String::as_str)
     }
 
     /// Whether clients are served: the broker has taken its place in the cluster.

@@ -173,11 +173,7 @@ fn request_context(
 }
 
 /// Every API that is served, and its handler.
-fn route(
-    context: RequestContext,
-    body: &mut [u8],
-    out: &mut Outgoing,
-) -> Result<Outcome, Refusal> {
+fn route(context: RequestContext, body: &mut [u8], out: &mut Outgoing) -> Result<Outcome, Refusal> {
     use handlers as h;
     match context.api {
         ApiKey::Produce => h::produce::handle(context, body, out),

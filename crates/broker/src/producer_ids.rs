@@ -3,13 +3,18 @@
 //! Key type: [`ProducerIds`]. A block is fetched when the one before it is used up; what is left of a block at a
 //! stop is never used.
 
-use millstream_base::{ErrorCode, ProducerId};
-use millstream_metadata::ClusterImage;
-use millstream_metadata::decide::{ProducerIdBlock, allocate_producer_ids};
+use std::time::Duration;
+
+use millstream_base::{BrokerEpoch, ErrorCode, ProducerId};
+use millstream_metadata::decide::ProducerIdBlock;
+use millstream_wire::messages::allocate_producer_ids::AllocateProducerIdsRequest;
 use tokio::sync::Mutex;
 use tracing::warn;
 
 use crate::broker::Broker;
+
+/// How long a producer waits for a controller; it asks again by itself.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The ids at hand.
 #[derive(Debug, Default)]
@@ -36,13 +41,20 @@ impl ProducerIds {
 }
 
 async fn fetch(broker: &Broker) -> Result<ProducerIdBlock, ErrorCode> {
-    let me = broker.node_id();
-    let decide = move |image: &ClusterImage, _: &millstream_quorum::Turn| {
-        let epoch = image.broker(me).map(|broker| broker.epoch).unwrap_or_default();
-        allocate_producer_ids(image, me, epoch)
+    let epoch = broker.image().broker(broker.node_id()).map(|registered| registered.epoch);
+    let request = AllocateProducerIdsRequest {
+        broker_id: broker.node_id().get(),
+        broker_epoch: epoch.map_or(-1, BrokerEpoch::get),
     };
-    broker.quorum().execute(decide).await.map_err(|error| {
+    let answer = broker.controller().call_within(request, PATIENCE).await.map_err(|error| {
         warn!(%error, "no block of producer ids could be had");
         ErrorCode::CoordinatorLoadInProgress
-    })
+    })?;
+    if answer.error_code != 0 {
+        let code = ErrorCode::from_code(answer.error_code).map_or("an error", ErrorCode::name);
+        warn!(code, "the controller gives no block of producer ids");
+        return Err(ErrorCode::CoordinatorLoadInProgress);
+    }
+    let first = ProducerId(answer.producer_id_start);
+    Ok(ProducerIdBlock { first, len: answer.producer_id_len.into() })
 }

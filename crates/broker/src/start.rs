@@ -283,7 +283,14 @@ impl Starting {
                 }
             }
         };
-        let id = learned.await;
+        let id = match (self.config.roles.controller, self.registration_patience()) {
+            // Controllers wait for each other.
+            (true, _) => learned.await,
+            (false, after) => task::timeout(after, learned).await.map_err(|_| {
+                let last = "the metadata quorum was not reached".to_owned();
+                JoinError::NoController { after, last }
+            })?,
+        };
         let broker = Arc::clone(&self.broker);
         let join = move || storage::join(&broker.parts.identity, broker.replicas(), &id);
         Ok(task::spawn_blocking(join).await.map_err(std::io::Error::other)??)
@@ -311,6 +318,11 @@ impl Starting {
         broker.transactions().start_timers();
         self.hosting.follow(vec![replicas as _, groups as _, transactions as _]);
         Ok(unclean)
+    }
+
+    fn registration_patience(&self) -> Duration {
+        let ms = self.config.cluster.initial_registration_timeout_ms;
+        Duration::from_millis(u64::try_from(ms).unwrap_or_default())
     }
 
     fn registration(&self) -> Registration {

@@ -1,15 +1,23 @@
 //! Looking after the log directories: one whose disk is gone is taken out of service, and the cluster is told; the
 //! cluster is told as well where replicas lie.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use millstream_base::{ErrorCode, PartitionIndex, Uuid};
 use millstream_env::task::{self, JoinHandle};
-use millstream_metadata::ClusterImage;
-use millstream_metadata::decide::{ElectionDefaults, assign_directories, fail_directories};
+use millstream_wire::messages::assign_replicas_to_dirs::{
+    AssignReplicasToDirsRequest, RequestDirectoryData, RequestPartitionData, RequestTopicData,
+};
+use millstream_wire::messages::broker_heartbeat::BrokerHeartbeatRequest;
 use tokio::sync::watch;
 use tracing::warn;
 
 use crate::broker::Broker;
+
+/// The pause before the cluster is told again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Probes every directory; what fails is taken out of service.
 pub(super) fn probe(broker: &Arc<Broker>) {
@@ -35,16 +43,24 @@ pub(super) fn checkpoint(broker: &Arc<Broker>) {
 
 /// Others lead what this broker cannot reach any more, and clients are told.
 fn tell_failed(broker: &Arc<Broker>) {
-    let (me, online) = (broker.node_id(), broker.replicas().logs().online_ids());
-    let defaults = ElectionDefaults::of(&broker.config());
-    let decide = move |image: &ClusterImage, _: &millstream_quorum::Turn| {
-        Ok(fail_directories(image, defaults, me, &online))
-    };
-    broker.quorum().submit(decide, |told| {
-        if let Err(error) = told {
-            warn!(%error, "the cluster could not be told of the failed log directory");
+    let broker = Arc::clone(broker);
+    task::spawn(async move {
+        let request = BrokerHeartbeatRequest {
+            broker_id: broker.node_id().get(),
+            broker_epoch: epoch_of(&broker),
+            current_metadata_offset: broker.quorum().applied().get() - 1,
+            offline_log_dirs: broker.replicas().logs().offline_ids(),
+            ..Default::default()
+        };
+        // Later heartbeats say it again.
+        if let Err(error) = broker.controller().call(request).await {
+            warn!(%error, "the cluster could not be told of the failed log directory yet");
         }
     });
+}
+
+fn epoch_of(broker: &Broker) -> i64 {
+    broker.image().broker(broker.node_id()).map_or(-1, |registered| registered.epoch.get())
 }
 
 /// Tells the cluster in which directory each new replica was put, for as long as the broker runs.
@@ -53,20 +69,55 @@ pub(super) fn tell_places(broker: &Arc<Broker>, stop: &watch::Receiver<bool>) ->
     task::spawn(async move {
         let mut images = broker.quorum().watch();
         loop {
+            if broker.replicas().has_unassigned() {
+                tokio::select! {
+                    _ = stop.wait_for(|stop| *stop) => return,
+                    () = tell_unassigned(&broker) => {}
+                }
+            }
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => return,
                 changed = images.changed() => if changed.is_err() { return },
             }
-            if !broker.replicas().has_unassigned() {
-                continue;
-            }
-            let (me, places) = (broker.node_id(), broker.replicas().take_unassigned());
-            let decide = move |image: &ClusterImage, _: &millstream_quorum::Turn| {
-                Ok(assign_directories(image, me, &places))
-            };
-            if let Err(error) = broker.quorum().execute(decide).await {
-                warn!(%error, "the cluster could not be told where replicas lie");
-            }
         }
     })
+}
+
+/// Tells where replicas lie, again and again until a controller has noted it.
+async fn tell_unassigned(broker: &Broker) {
+    let places = broker.replicas().take_unassigned();
+    loop {
+        let request = AssignReplicasToDirsRequest {
+            broker_id: broker.node_id().get(),
+            broker_epoch: epoch_of(broker),
+            directories: by_directory(&places),
+        };
+        let reason = match broker.controller().call(request).await {
+            Ok(answer) if answer.error_code == 0 => return,
+            Ok(answer) => ErrorCode::from_code(answer.error_code)
+                .map_or("an error", ErrorCode::name)
+                .to_owned(),
+            Err(error) => error.to_string(),
+        };
+        warn!(reason, "the cluster could not be told where replicas lie; trying again");
+        task::sleep(PAUSE).await;
+    }
+}
+
+/// Topic, partition and directory, as the request nests them.
+fn by_directory(places: &[(Uuid, PartitionIndex, Uuid)]) -> Vec<RequestDirectoryData> {
+    let mut nested: BTreeMap<Uuid, BTreeMap<Uuid, Vec<i32>>> = BTreeMap::new();
+    for (topic, partition, directory) in places {
+        nested.entry(*directory).or_default().entry(*topic).or_default().push(partition.get());
+    }
+    let partition = |partition_index| RequestPartitionData { partition_index };
+    let topic = |(topic_id, partitions): (Uuid, Vec<i32>)| RequestTopicData {
+        topic_id,
+        partitions: partitions.into_iter().map(partition).collect(),
+    };
+    let directory = |(id, topics): (Uuid, BTreeMap<Uuid, Vec<i32>>)| RequestDirectoryData {
+        id,
+        topics: topics.into_iter().map(topic).collect(),
+    };
+    nested.into_iter().map(directory).collect()
 }

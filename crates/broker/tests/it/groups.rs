@@ -414,7 +414,7 @@ fn a_crash_before_the_tombstones_leaves_no_offsets_to_a_new_topic() {
     let mut client = broker.connect();
     assert_eq!(committed(&mut client, 7, "g", &topic, false), (E::None, -1, String::new()));
     let after: u64 = logs.iter().map(length).sum();
-    assert!(after > before.iter().sum(), "they are deleted now");
+    assert!(after > before.iter().sum::<u64>(), "they are deleted now");
 }
 
 #[test]

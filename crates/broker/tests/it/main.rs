@@ -5,6 +5,7 @@
 
 mod admin;
 mod bad_frames;
+mod cluster;
 mod crowds;
 mod damage;
 mod disk;

@@ -75,3 +75,8 @@ pub fn find(parts: &[&str]) -> Option<String> {
     let fits = |line: &&str| parts.iter().all(|part| line.contains(part));
     text.lines().find(fits).map(ToOwned::to_owned)
 }
+
+/// Everything that was logged in this process: for a test that gives up.
+pub fn all() -> String {
+    String::from_utf8_lossy(&lines()).into_owned()
+}

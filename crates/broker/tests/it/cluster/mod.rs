@@ -1,0 +1,5 @@
+//! Several nodes: how they come together, what one of them may lose, and who is kept out.
+
+mod lifecycle;
+mod membership;
+mod support;
