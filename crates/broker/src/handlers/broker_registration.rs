@@ -38,6 +38,10 @@ fn check(context: &RequestContext, request: &BrokerRegistrationRequest) -> Resul
         return Err(ErrorCode::ClusterAuthorizationFailed);
     }
     let (theirs, ours) = (&*request.cluster_id, context.broker.cluster_id());
+    if ours.is_empty() {
+        // A controller that was just elected in a new cluster: it learns the id with the first entry.
+        return Err(ErrorCode::NotController);
+    }
     if theirs != ours {
         warn!(
             broker = request.broker_id,
