@@ -113,14 +113,7 @@ view! {
     /// Time-outs and sizes of the metadata quorum. Who its voters are is [`BrokerConfig`](crate::BrokerConfig)'s.
     QuorumConfig {
         quorum_election_timeout_ms: i32 = "controller.quorum.election.timeout.ms",
-        quorum_election_backoff_max_ms: i32 = "controller.quorum.election.backoff.max.ms",
-        quorum_fetch_timeout_ms: i32 = "controller.quorum.fetch.timeout.ms",
-        quorum_fetch_max_bytes: i32 = "controller.quorum.fetch.max.bytes",
-        quorum_fetch_snapshot_max_bytes: i32 = "controller.quorum.fetch.snapshot.max.bytes",
-        quorum_request_timeout_ms: i32 = "controller.quorum.request.timeout.ms",
-        quorum_retry_backoff_ms: i32 = "controller.quorum.retry.backoff.ms",
         snapshot_after_bytes: i64 = "metadata.log.max.record.bytes.between.snapshots",
-        snapshot_interval_ms: i64 = "metadata.log.max.snapshot.interval.ms",
     }
 }
 
@@ -134,8 +127,6 @@ view! {
         auto_leader_rebalance_enable: bool = "auto.leader.rebalance.enable",
         leader_imbalance_check_interval_seconds: i64 = "leader.imbalance.check.interval.seconds",
         unclean_leader_election_interval_ms: i64 = "unclean.leader.election.interval.ms",
-        peer_request_timeout_ms: i32 = "request.timeout.ms",
-        controller_socket_timeout_ms: i32 = "controller.socket.timeout.ms",
     }
 }
 
@@ -150,13 +141,8 @@ view! {
         replica_fetch_wait_max_ms: i32 = "replica.fetch.wait.max.ms",
         high_watermark_checkpoint_interval_ms: i64 = "replica.high.watermark.checkpoint.interval.ms",
         replica_lag_time_max_ms: i64 = "replica.lag.time.max.ms",
-        replica_socket_receive_buffer_bytes: i32 = "replica.socket.receive.buffer.bytes",
         replica_socket_timeout_ms: i32 = "replica.socket.timeout.ms",
-        connection_setup_timeout_ms: i64 = "socket.connection.setup.timeout.ms",
-        connection_setup_timeout_max_ms: i64 = "socket.connection.setup.timeout.max.ms",
         leader_throttled_rate: i64 = "leader.replication.throttled.rate",
         follower_throttled_rate: i64 = "follower.replication.throttled.rate",
-        replication_quota_window_num: i32 = "replication.quota.window.num",
-        replication_quota_window_size_seconds: i32 = "replication.quota.window.size.seconds",
     }
 }

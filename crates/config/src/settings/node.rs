@@ -44,7 +44,7 @@ settings! {
         "What the node is: broker, controller, or both. Kafka has no default for it.";
     Int "producer.purgatory.purge.interval.requests" = "1000", Valid::Any, Medium, ReadOnly, Status::NoMeaning,
         "How often waiting produce requests are tidied away.";
-    Int "request.timeout.ms" = "30000", Valid::Any, High, ReadOnly, Status::Acts,
+    Int "request.timeout.ms" = "30000", Valid::Any, High, ReadOnly, Status::NoMeaning,
         "How long a request of this node to another may take.";
     Long "server.max.startup.time.ms" = "9223372036854775807", Valid::AtLeast(0), Medium, ReadOnly, Status::NoMeaning,
         "How long a start may take." @internal;

@@ -18,23 +18,23 @@ settings! {
         "A controller adds itself to the voters when it starts.";
     List "controller.quorum.bootstrap.servers" = "", Valid::Any, High, ReadOnly, Status::Acts,
         "Where to find a quorum whose voters are not named, as HOST:PORT of controller listeners.";
-    Int "controller.quorum.election.backoff.max.ms" = "1000", Valid::AtLeast(0), High, ReadOnly, Status::Acts,
+    Int "controller.quorum.election.backoff.max.ms" = "1000", Valid::AtLeast(0), High, ReadOnly, Status::NoMeaning,
         "Longest wait before a lost election is tried again.";
     Int "controller.quorum.election.timeout.ms" = "1000", Valid::AtLeast(0), High, ReadOnly, Status::Acts,
         "Within this time after it lost its leader a voter asks for votes.";
-    Int "controller.quorum.fetch.max.bytes" = "1048576", Valid::AtLeast(1), Low, ReadOnly, Status::Acts,
+    Int "controller.quorum.fetch.max.bytes" = "1048576", Valid::AtLeast(1), Low, ReadOnly, Status::NoMeaning,
         "Most bytes of one fetch of the metadata log.";
-    Int "controller.quorum.fetch.snapshot.max.bytes" = "1048576", Valid::AtLeast(1), Low, ReadOnly, Status::Acts,
+    Int "controller.quorum.fetch.snapshot.max.bytes" = "1048576", Valid::AtLeast(1), Low, ReadOnly, Status::NoMeaning,
         "Most bytes of one fetch of a metadata snapshot.";
-    Int "controller.quorum.fetch.timeout.ms" = "2000", Valid::AtLeast(0), High, ReadOnly, Status::Acts,
-        "How long a voter goes without a fetch that works before it calls an election.";
-    Int "controller.quorum.request.timeout.ms" = "2000", Valid::AtLeast(0), Medium, ReadOnly, Status::Acts,
+    Int "controller.quorum.fetch.timeout.ms" = "2000", Valid::AtLeast(0), High, ReadOnly, Status::NoMeaning,
+        "How long a voter goes without a fetch before it calls an election; here `controller.quorum.election.timeout.ms` says.";
+    Int "controller.quorum.request.timeout.ms" = "2000", Valid::AtLeast(0), Medium, ReadOnly, Status::NoMeaning,
         "How long a request within the quorum may take.";
-    Int "controller.quorum.retry.backoff.ms" = "20", Valid::AtLeast(0), Low, ReadOnly, Status::Acts,
+    Int "controller.quorum.retry.backoff.ms" = "20", Valid::AtLeast(0), Low, ReadOnly, Status::NoMeaning,
         "Wait before a request within the quorum is tried again.";
     List "controller.quorum.voters" = "", Valid::Any, High, ReadOnly, Status::Acts,
         "The voters that a new cluster begins with, as ID@HOST:PORT, the same on every node. None is this node alone.";
-    Int "controller.socket.timeout.ms" = "30000", Valid::Any, Medium, ReadOnly, Status::Acts,
+    Int "controller.socket.timeout.ms" = "30000", Valid::Any, Medium, ReadOnly, Status::NoMeaning,
         "How long a request from the controller to a broker may take.";
     Int "initial.broker.registration.timeout.ms" = "60000", Valid::Any, Medium, ReadOnly, Status::Acts,
         "How long a starting broker tries to register before it gives up.";
@@ -48,7 +48,7 @@ settings! {
         "Directory of the metadata log; without it the first log directory.";
     Long "metadata.log.max.record.bytes.between.snapshots" = "20971520", Valid::AtLeast(1), High, ReadOnly, Status::Acts,
         "Bytes of metadata after which a snapshot is written.";
-    Long "metadata.log.max.snapshot.interval.ms" = "3600000", Valid::AtLeast(0), High, ReadOnly, Status::Acts,
+    Long "metadata.log.max.snapshot.interval.ms" = "3600000", Valid::AtLeast(0), High, ReadOnly, Status::NoMeaning,
         "Time after which a snapshot of the metadata is written.";
     Int "metadata.log.segment.bytes" = "1073741824", Valid::AtLeast(8_388_608), High, ReadOnly, Status::NoMeaning,
         "Size of a segment of the metadata log.";

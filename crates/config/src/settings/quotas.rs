@@ -20,9 +20,9 @@ settings! {
         "Samples kept to measure the rates of clients.";
     Int "quota.window.size.seconds" = "1", Valid::AtLeast(1), Low, ReadOnly, Status::Idle(parts::QUOTAS),
         "Length of one sample of the rates of clients.";
-    Int "replication.quota.window.num" = "11", Valid::AtLeast(1), Low, ReadOnly, Status::Acts,
+    Int "replication.quota.window.num" = "11", Valid::AtLeast(1), Low, ReadOnly, Status::NoMeaning,
         "Samples kept to measure the rate of throttled replication.";
-    Int "replication.quota.window.size.seconds" = "1", Valid::AtLeast(1), Low, ReadOnly, Status::Acts,
+    Int "replication.quota.window.size.seconds" = "1", Valid::AtLeast(1), Low, ReadOnly, Status::NoMeaning,
         "Length of one sample of the rate of throttled replication.";
 }
 

@@ -40,13 +40,13 @@ settings! {
         "How long a follower may lag before it leaves the in-sync replicas.";
     String "replica.selector.class" = null, Valid::Any, Medium, ReadOnly, Status::Acts,
         "What chooses the replica that a consumer reads from.";
-    Int "replica.socket.receive.buffer.bytes" = "65536", Valid::Any, High, ReadOnly, Status::Acts,
+    Int "replica.socket.receive.buffer.bytes" = "65536", Valid::Any, High, ReadOnly, Status::NoMeaning,
         "Receive buffer of a follower's socket.";
     Int "replica.socket.timeout.ms" = "30000", Valid::Any, High, ReadOnly, Status::Acts,
         "How long a follower's request may take.";
-    Long "socket.connection.setup.timeout.max.ms" = "30000", Valid::Any, Medium, ReadOnly, Status::Acts,
+    Long "socket.connection.setup.timeout.max.ms" = "30000", Valid::Any, Medium, ReadOnly, Status::NoMeaning,
         "Longest time that a connection to another broker may take to open.";
-    Long "socket.connection.setup.timeout.ms" = "10000", Valid::Any, Medium, ReadOnly, Status::Acts,
+    Long "socket.connection.setup.timeout.ms" = "10000", Valid::Any, Medium, ReadOnly, Status::NoMeaning,
         "First time-out of opening a connection to another broker.";
     Boolean "unclean.leader.election.enable" = "false", Valid::Any, High, ClusterWide, Status::Acts,
         "A replica that is not in sync may become leader when no other is left, at the price of records.";
