@@ -32,6 +32,8 @@ mod config;
 mod connection;
 mod consumer;
 mod error;
+#[cfg(test)]
+mod failover_tests;
 mod offsets;
 mod partitioner;
 mod producer;
