@@ -220,7 +220,9 @@ impl Node {
 
     /// The id of the cluster and its first records.
     async fn begin(&self) -> Result<(), CommitError> {
-        if self.machine.cluster_id.borrow().is_none() {
+        // A node that was alone knows its cluster, and its log may not.
+        let is_logged = self.machine.state.lock().position.cluster_id.is_some();
+        if !is_logged {
             let options = &self.options;
             let id = options.cluster_id.clone().or_else(|| options.proposed_cluster_id.clone());
             let id = id.unwrap_or_else(|| options.directory_id.to_string());
