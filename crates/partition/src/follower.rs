@@ -203,3 +203,6 @@ pub struct Followed {
     /// The log start, if it moved: the log has to delete what lies before.
     pub log_start: Option<Offset>,
 }
+
+#[cfg(test)]
+mod tests;
