@@ -25,11 +25,13 @@ mod controller;
 pub mod disk;
 mod message;
 mod node;
+mod quorum;
 pub mod rng;
 mod scenario;
 mod trace;
 mod world;
 
+pub use quorum::{QuorumBug, run_quorum};
 pub use scenario::{Bug, Scenario};
 
 use std::any::Any;

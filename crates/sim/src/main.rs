@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use clap::Parser;
-use millstream_sim::{Bug, run};
+use millstream_sim::{Bug, Outcome, QuorumBug, run, run_quorum};
 
 /// Looks for seeds whose run breaks an invariant.
 #[derive(Debug, Parser)]
@@ -16,6 +16,12 @@ struct Arguments {
     /// A mistake to make on purpose.
     #[arg(long, value_enum)]
     bug: Option<Bug>,
+    /// Run the metadata quorum itself instead of brokers.
+    #[arg(long)]
+    quorum: bool,
+    /// With `--quorum`: votes are not synced.
+    #[arg(long, requires = "quorum")]
+    unsynced_vote: bool,
     /// Print the whole story of each run.
     #[arg(long)]
     trace: bool,
@@ -24,12 +30,21 @@ struct Arguments {
     all: bool,
 }
 
+fn run_one(seed: u64, arguments: &Arguments, verbose: bool) -> Outcome {
+    match arguments.quorum {
+        true => {
+            run_quorum(seed, arguments.unsynced_vote.then_some(QuorumBug::UnsyncedVote), verbose)
+        }
+        false => run(seed, arguments.bug, verbose),
+    }
+}
+
 #[allow(clippy::print_stdout)]
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let (mut failed, mut acknowledged, mut damaged, mut steps, mut hash) = (0_u64, 0, 0, 0, 0_u64);
     for seed in arguments.from..arguments.from.saturating_add(arguments.seeds) {
-        let outcome = run(seed, arguments.bug, arguments.trace);
+        let outcome = run_one(seed, &arguments, arguments.trace);
         acknowledged += outcome.acknowledged;
         damaged += outcome.damaged;
         steps += outcome.steps;
@@ -41,7 +56,7 @@ fn main() -> anyhow::Result<()> {
         failed += 1;
         println!("seed {seed} ({:016x}): {violation}", outcome.hash);
         if !arguments.all {
-            let again = run(seed, arguments.bug, true);
+            let again = run_one(seed, &arguments, true);
             let skip = again.story.len().saturating_sub(60);
             again.story.iter().skip(skip).for_each(|line| println!("  {line}"));
             println!("the whole story: millstream-sim --from {seed} --seeds 1 --trace");
