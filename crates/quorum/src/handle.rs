@@ -261,20 +261,24 @@ impl Shared {
 
     /// Has the queue worked off, by who holds `busy`.
     pub(crate) fn work(self: &Arc<Self>) {
-        match &*self.mode.read() {
-            Mode::Alone(core) => {
-                let (shared, core) = (Arc::clone(self), Arc::clone(core));
-                self.executor.submit(Box::new(move || shared.work_off(&core)));
-            }
-            Mode::Quorum(node) if node.running().is_some() => node.jobs.notify_one(),
-            Mode::Quorum(node) => {
-                let error = node.not_controller();
-                while let Some(jobs) = self.next_jobs() {
-                    raft::propose::refuse(jobs, &error);
-                }
-            }
+        let (core, node) = match &*self.mode.read() {
+            Mode::Alone(core) => (Some(Arc::clone(core)), None),
+            Mode::Quorum(node) => (None, Some(Arc::clone(node))),
             // Whoever ends it calls again.
-            Mode::Between => {}
+            Mode::Between => return,
+        };
+        if let Some(core) = core {
+            let shared = Arc::clone(self);
+            self.executor.submit(Box::new(move || shared.work_off(&core)));
+        }
+        let Some(node) = node else { return };
+        if node.running().is_some() {
+            node.jobs.notify_one();
+            return;
+        }
+        let error = node.not_controller();
+        while let Some(jobs) = self.next_jobs() {
+            raft::propose::refuse(jobs, &error);
         }
     }
 

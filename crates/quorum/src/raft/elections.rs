@@ -25,6 +25,8 @@ struct Driver {
     node: Arc<Node>,
     /// When the next heartbeat is due.
     heartbeat: Instant,
+    /// When a leader next looks whether there is something to see to.
+    upkeep: Instant,
     /// How long silence is borne this time.
     patience: Duration,
     /// Before that nothing is tried again.
@@ -39,8 +41,14 @@ pub(crate) async fn drive(node: Arc<Node>) {
     let mut metrics = raft.metrics();
     let (now, timing) = (Instant::now(), *node.timing());
     let patience = node.random.lock().between(timing.election_min, timing.election_max);
-    let mut driver =
-        Driver { node: Arc::clone(&node), heartbeat: now, patience, pause: now, leads: None };
+    let mut driver = Driver {
+        node: Arc::clone(&node),
+        heartbeat: now,
+        upkeep: now,
+        patience,
+        pause: now,
+        leads: None,
+    };
     while !node.stopped.load(Ordering::SeqCst) {
         let newest = metrics.borrow_and_update().clone();
         if let Err(fatal) = &newest.running_state {
@@ -72,6 +80,7 @@ impl Driver {
             self.leads = None;
         }
         self.publish(metrics, now);
+        self.node.snapshot_if_due().await;
         if leads {
             return self.lead(now).await;
         }
@@ -85,9 +94,10 @@ impl Driver {
                 // A failure shows in the metrics.
                 drop(raft.trigger().heartbeat().await);
             }
-            self.node.snapshot_if_due().await;
         }
-        if self.node.leadership.borrow().is_me && !self.node.keeping.swap(true, Ordering::SeqCst) {
+        let active = self.node.leadership.borrow().is_me;
+        if active && now >= self.upkeep && !self.node.keeping.swap(true, Ordering::SeqCst) {
+            self.upkeep = now + self.node.timing().heartbeat;
             let node = Arc::clone(&self.node);
             drop(task::spawn(async move {
                 node.keep_up().await;
@@ -114,11 +124,8 @@ impl Driver {
                 now + self.node.random.lock().between(Duration::ZERO, timing.election_min / 10);
             return self.pause;
         }
-        let snapshots = now + timing.election_max;
         if now < due || self.node.trying.swap(true, Ordering::SeqCst) {
-            let node = Arc::clone(&self.node);
-            drop(task::spawn(async move { node.snapshot_if_due().await }));
-            return due.max(now + timing.heartbeat / 4).min(snapshots);
+            return due.max(now + timing.heartbeat / 4);
         }
         {
             let mut random = self.node.random.lock();
@@ -233,7 +240,13 @@ impl Node {
         drop(sender);
         let mut willing = BTreeSet::from([self.id()]);
         while !is_majority(&members, &willing) {
-            let Some(id) = answers.recv().await else { return };
+            let Some(id) = answers.recv().await else {
+                // Perhaps it votes no more, and nobody told it.
+                if !self.hears_a_leader() {
+                    self.join().await;
+                }
+                return;
+            };
             willing.insert(id);
         }
         if self.hears_a_leader() {

@@ -179,6 +179,10 @@ impl Node {
             warn!(%error, "the first records of the cluster are not written yet");
             return;
         }
+        if self.proposing.try_lock().is_err() {
+            // A change may be under way; there is a next time.
+            return;
+        }
         let members = self.membership();
         if let [_, next] = members.get_joint_config().as_slice() {
             info!("finishing a change of voters that was begun before");
@@ -224,7 +228,7 @@ impl Node {
         let is_logged = self.machine.state.lock().position.cluster_id.is_some();
         if !is_logged {
             let options = &self.options;
-            let id = options.cluster_id.clone().or_else(|| options.proposed_cluster_id.clone());
+            let id = self.cluster_id().or_else(|| options.proposed_cluster_id.clone());
             let id = id.unwrap_or_else(|| options.directory_id.to_string());
             let turn = self.proposing.lock().await;
             self.write(Command::ClusterId(id)).await?;

@@ -23,6 +23,8 @@ pub(crate) struct Request {
     pub directory: [u8; 16],
     /// Who is meant.
     pub to: i32,
+    /// The metadata directory that the sender knows it with; zeros when it knows none.
+    pub expected: [u8; 16],
     /// What it says.
     pub body: Ask,
 }

@@ -198,6 +198,7 @@ impl Node {
             from: self.id(),
             directory: self.options.directory_id.0,
             to: id,
+            expected: member.directory,
             body: ask,
         };
         let bytes = to_bytes(&request).map_err(|e| CallError::Unreachable(e.to_string()))?;

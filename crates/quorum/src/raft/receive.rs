@@ -80,6 +80,10 @@ impl Node {
         if let Some(reason) = self.foreign(from, request.cluster_id.as_deref()) {
             return Some(reason);
         }
+        let (expected, mine) = (Uuid(request.expected), self.options.directory_id);
+        if is_another(expected, mine) {
+            return Some(lost_disk(self.id(), expected, mine));
+        }
         let members = self.membership();
         let member = members.get_node(&from)?;
         let directory = Uuid(request.directory);

@@ -36,12 +36,15 @@ pub struct Net {
     nodes: Mutex<BTreeMap<i32, Quorum>>,
     pub weather: Mutex<Weather>,
     random: Mutex<u64>,
+    /// Some of the messages that went by.
+    pub heard: Mutex<Vec<Bytes>>,
 }
 
 impl Net {
     fn draw(&self) -> u64 {
         let mut state = self.random.lock();
-        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        *state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         *state >> 33
     }
 
@@ -63,6 +66,12 @@ struct Side {
 impl Transport for Side {
     fn call<'a>(&'a self, to: &'a Peer, request: Bytes, within: Duration) -> Call<'a> {
         let (net, me, to) = (Arc::clone(&self.net), self.me, to.id.get());
+        {
+            let mut heard = net.heard.lock();
+            if heard.len() < 40 {
+                heard.push(request.clone());
+            }
+        }
         Box::pin(async move {
             let work = async {
                 if !net.pass(me, to).await {
@@ -107,7 +116,12 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn new(voters: &[i32], seed: u64) -> Self {
-        let net = Net { nodes: Mutex::default(), weather: Mutex::default(), random: Mutex::new(seed) };
+        let net = Net {
+            nodes: Mutex::default(),
+            weather: Mutex::default(),
+            random: Mutex::new(seed),
+            heard: Mutex::default(),
+        };
         Self {
             net: Arc::new(net),
             voters: voters.to_vec(),
@@ -204,9 +218,8 @@ impl Cluster {
         wait("the nodes to agree", || {
             let nodes = self.alive();
             let first = nodes.first()?;
-            let same = |node: &Quorum| {
-                node.applied() == first.applied() && node.image() == first.image()
-            };
+            let same =
+                |node: &Quorum| node.applied() == first.applied() && node.image() == first.image();
             nodes.iter().all(same).then_some(())
         })
         .await;
