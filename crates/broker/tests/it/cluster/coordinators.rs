@@ -1,7 +1,8 @@
 //! Coordinators of groups and transactions on several brokers: they are found from everywhere, reach partitions that others
 //! lead, and when one dies another goes on with exactly what was committed.
 
-use millstream_base::ErrorCode as E;
+use millstream_base::{ErrorCode as E, Uuid};
+use millstream_wire::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use millstream_wire::messages::find_coordinator::FindCoordinatorRequest;
 use millstream_wire::messages::join_group::{
     JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse,
@@ -21,6 +22,23 @@ use crate::transactions::producer::{BOTH, Producer, Version, fetch_at, read_comm
 const ALL: [i32; 3] = [1, 2, 3];
 const PARTITIONS: i32 = 3;
 
+/// Makes the topic, whatever becomes of the active controller meanwhile.
+fn create_topic(plan: &Plan) -> Uuid {
+    let topic = CreatableTopic {
+        name: "t".into(),
+        num_partitions: PARTITIONS,
+        replication_factor: 3,
+        ..Default::default()
+    };
+    let topics = vec![topic];
+    let request = CreateTopicsRequest { topics, timeout_ms: 10_000, validate_only: false };
+    eventually("the topic is made", || {
+        let made = plan.client(1).call(7, &request).topics.remove(0);
+        matches!(code(made.error_code), E::None | E::TopicAlreadyExists).then_some(())
+    });
+    plan.topic(1, "t").topic_id
+}
+
 struct Cluster {
     plan: Plan,
     nodes: Vec<Node>,
@@ -36,8 +54,7 @@ impl Cluster {
             .set("broker.session.timeout.ms", "3000");
         let nodes = plan.start(&ALL);
         plan.await_brokers(1, &ALL);
-        plan.create_topic(1, "t", PARTITIONS, 3);
-        let id = plan.topic(1, "t").topic_id;
+        let id = create_topic(&plan);
         Self { plan, nodes, topic: Topic { name: "t".to_owned(), id } }
     }
 

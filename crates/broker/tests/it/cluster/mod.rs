@@ -1,5 +1,6 @@
 //! Several nodes: how they come together, what one of them may lose, and who is kept out.
 
+mod coordinators;
 mod lifecycle;
 mod membership;
 mod support;

@@ -1,10 +1,11 @@
 //! Transactions as producers and readers see them: what is committed is seen, whole and in order; what is aborted never.
 
 mod bad_input;
+mod compacted;
 mod ends;
 mod faults;
 mod offsets;
-mod producer;
+pub mod producer;
 mod races;
 mod tools;
 mod visibility;

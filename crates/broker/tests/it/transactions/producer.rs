@@ -144,6 +144,11 @@ impl Producer {
         .0
     }
 
+    /// The partition was added by hand.
+    pub fn note_added(&mut self, topic: &Topic, partition: i32) {
+        self.added.push((topic.name.clone(), partition));
+    }
+
     /// Whether the partition is part of the open transaction, as far as this producer knows.
     pub fn has_added(&self, topic: &Topic, partition: i32) -> bool {
         self.added.contains(&(topic.name.clone(), partition))
@@ -251,18 +256,23 @@ impl Producer {
     pub fn try_commit_offset(&mut self, group: &str, topic: &Topic, offset: i64) -> ErrorCode {
         find_coordinator(&mut self.client, 0, group);
         if self.version == Old {
-            let request = AddOffsetsToTxnRequest {
-                transactional_id: self.name.as_str().into(),
-                producer_id: self.id,
-                producer_epoch: self.epoch,
-                group_id: group.into(),
-            };
-            let (added, ()) = patiently(|| (code(self.client.call(3, &request).error_code), ()));
+            let added = self.add_offsets(group);
             if added != ErrorCode::None {
                 return added;
             }
         }
         self.commit_offset_raw(if self.version == Old { 3 } else { 5 }, group, topic, offset)
+    }
+
+    /// AddOffsetsToTxn.
+    pub fn add_offsets(&mut self, group: &str) -> ErrorCode {
+        let request = AddOffsetsToTxnRequest {
+            transactional_id: self.name.as_str().into(),
+            producer_id: self.id,
+            producer_epoch: self.epoch,
+            group_id: group.into(),
+        };
+        patiently(|| (code(self.client.call(3, &request).error_code), ())).0
     }
 
     /// TxnOffsetCommit alone.
