@@ -95,7 +95,9 @@ pub(super) async fn run(context: &Context, args: &Args) -> Outcome {
         replicas: args.replicas.map(usize::from),
         even: args.off.is_empty() && args.replicas.is_none(),
     };
-    let plan = spread(&current, &wanted).map_err(Failure::failed)?;
+    let plan = spread(&current, &wanted).map_err(|why| {
+        Failure::failed(why).hint("start another broker first, or ask for fewer with --replicas N")
+    })?;
     let sizes = moves::sizes(&admin, picture.alive().into_keys()).await;
     let shown = moves::moves(&current, &plan, &sizes);
     if !context.out.json(&Planned { executed: args.execute, moves: &shown })? {

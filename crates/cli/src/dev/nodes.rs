@@ -134,13 +134,12 @@ impl Node {
         process::is_alive(pid).then_some(pid)
     }
 
-    /// The last line of the log that is an error, or else the last line.
+    /// The error that the node ended with, if it said one.
     fn last_words(&self) -> Option<String> {
         let bytes = OsFs::shared().read(&self.files.log(), 1 << 30).ok()?;
         let tail = bytes.get(bytes.len().saturating_sub(TAIL_BYTES)..).unwrap_or_default();
         let text = String::from_utf8_lossy(tail);
         let said = |line: &&str| line.starts_with("error:");
-        let line = text.lines().rev().find(said).or_else(|| text.lines().next_back());
-        line.map(|line| line.trim().to_owned()).filter(|line| !line.is_empty())
+        text.lines().rev().find(said).map(|line| line.trim().to_owned())
     }
 }
