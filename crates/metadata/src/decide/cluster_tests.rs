@@ -486,6 +486,37 @@ fn a_smaller_min_insync_replicas_ends_who_it_does_not_cover() {
 }
 
 #[test]
+fn a_broker_whose_directories_are_all_cordoned_gets_no_replica() {
+    let image = cluster(false);
+    let heartbeat = Heartbeat {
+        id: NodeId(4),
+        epoch: image.broker(NodeId(4)).unwrap().epoch,
+        cordoned_dirs: Some(distant(4).log_dirs),
+        ..Heartbeat::default()
+    };
+    let image = apply(&image, heartbeat.decide(&image).unwrap());
+    assert!(heartbeat.decide(&image).unwrap().records.is_empty());
+    let create = |factor| {
+        let topic = NewTopic {
+            name: "new".into(),
+            id: Uuid::from_random([3; 16]),
+            num_partitions: 20,
+            replication_factor: factor,
+            ..NewTopic::default()
+        };
+        let command = CreateTopics { topics: vec![topic], ..CreateTopics::default() };
+        command.decide(&image, &config())
+    };
+    let made = apply(&image, create(4));
+    let new = made.topics.get("new").unwrap();
+    assert!(!new.partitions.values().any(|p| p.has_replica(NodeId(4))));
+    assert_eq!(
+        create(5).reply[0].1.as_ref().unwrap_err().code,
+        ErrorCode::InvalidReplicationFactor
+    );
+}
+
+#[test]
 fn controllers_are_registered_once() {
     let image = cluster(false);
     let command = RegisterController { id: NodeId(3), ..RegisterController::default() };

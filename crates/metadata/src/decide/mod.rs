@@ -96,14 +96,18 @@ impl Refusal {
     }
 }
 
-/// The brokers on which replicas may be placed.
+/// The brokers on which replicas may be placed: those that take new ones (KIP-1066).
 fn candidates(image: &ClusterImage) -> Vec<Candidate> {
     let candidate = |b: &std::sync::Arc<crate::image::BrokerRegistration>| Candidate {
         id: b.id,
         rack: b.rack.clone(),
         fenced: !b.is_active(),
     };
-    image.brokers.values().map(candidate).collect()
+    let takes_some = |b: &&std::sync::Arc<crate::image::BrokerRegistration>| {
+        let cordoned = b.cordoned_log_dirs.as_deref().unwrap_or_default();
+        b.log_dirs.is_empty() || b.log_dirs.iter().any(|dir| !cordoned.contains(dir))
+    };
+    image.brokers.values().filter(takes_some).map(candidate).collect()
 }
 
 /// Checks a manual assignment of one partition's replicas against the brokers there are and against the
