@@ -16,7 +16,7 @@ use millstream_groups::{Decided, GroupConfig, Now, Origin, Record, RequestToken,
 use millstream_records::BatchBuilder;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::replica::{Partition, TxnMarker, Verification};
 use crate::state_log::{self, Batch, Commit, CommitLine, Hosted, LoadReport, State};
@@ -179,10 +179,8 @@ impl HostedShard {
         marker: &TxnMarker,
     ) -> Result<Commit, ErrorCode> {
         let mut inner = self.lock_active()?;
-        if self.partition.leadership().epoch != self.epoch {
-            return Err(ErrorCode::NotLeaderOrFollower);
-        }
-        let appended = self.partition.append_marker(marker, TimestampMs(now.wall_ms));
+        let (epoch, wall) = (Some(self.epoch), TimestampMs(now.wall_ms));
+        let appended = self.partition.append_marker_in(epoch, marker, wall);
         match appended.map_err(|cause| cause.code())? {
             Some(appended) => {
                 inner.shard.end_transaction(marker.producer_id.get(), marker.commit);
@@ -323,12 +321,17 @@ impl HostedShard {
 
     /// What was decided may be lost: nothing more is said from this state. Whoever leads next reads what is left.
     fn lost(&self, code: ErrorCode) {
-        let is_active = self.inner.lock().state == State::Active;
-        if is_active {
-            error!(partition = %self.partition.name, epoch = self.epoch.get(), error = %code,
-                "group state that was written may be lost: its groups are given up here");
-            let closed = code == ErrorCode::NotCoordinator;
-            self.give_up(if closed { State::Closed } else { State::Failed }, code);
+        if self.inner.lock().state != State::Active {
+            return;
+        }
+        let (partition, epoch) = (&self.partition.name, self.epoch.get());
+        if code == ErrorCode::NotCoordinator {
+            info!(%partition, epoch, "another broker coordinates the groups of this partition now");
+            self.give_up(State::Closed, code);
+        } else {
+            error!(%partition, epoch, error = %code,
+                "what the groups of this partition wrote may be lost: they are given up here");
+            self.give_up(State::Failed, code);
         }
     }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_base::{ErrorCode, Offset, ProducerEpoch, TimestampMs};
+use millstream_base::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, TimestampMs};
 use millstream_log::{AppendError, StorageError};
 use millstream_partition::AppendOrigin;
 
@@ -75,6 +75,19 @@ impl Partition {
         self.append_to(&mut inner, batches, origin, required_in_sync, now)
     }
 
+    /// [`Self::append`] of a coordinator, which decided in `epoch`: in another nothing is written.
+    pub(crate) fn append_in_epoch(
+        self: &Arc<Self>,
+        batches: &mut [u8],
+        epoch: LeaderEpoch,
+        required_in_sync: Option<usize>,
+        now: TimestampMs,
+    ) -> Result<Appended, AppendFailure> {
+        let mut inner = self.lock();
+        inner.check_still(Some(epoch))?;
+        self.append_to(&mut inner, batches, AppendOrigin::Coordinator, required_in_sync, now)
+    }
+
     /// [`Self::append`] under the lock that the caller holds.
     pub(super) fn append_to(
         self: &Arc<Self>,
@@ -89,6 +102,7 @@ impl Partition {
             return Err(AppendFailure::NotLeader);
         }
         let (epoch, in_sync) = (state.leader_epoch(), state.isr().len());
+        let waits_for_others = state.followers().next().is_some();
         if let Some(required) = required_in_sync.filter(|required| in_sync < *required) {
             return Err(AppendFailure::NotEnoughReplicas { in_sync, required });
         }
@@ -110,7 +124,7 @@ impl Partition {
             last_offset: appended.last_offset,
             log_start: appended.log_start_offset,
             durable,
-            waits_for_others: in_sync > 1,
+            waits_for_others,
         })
     }
 
@@ -141,6 +155,16 @@ impl Partition {
 }
 
 impl Inner {
+    /// Whether this broker leads in `epoch`, where that matters.
+    pub(super) fn check_still(&self, epoch: Option<LeaderEpoch>) -> Result<(), AppendFailure> {
+        match &self.role {
+            Role::Leader(state) if epoch.is_none_or(|epoch| epoch == state.leader_epoch()) => {
+                Ok(())
+            }
+            Role::Leader(_) | Role::Follower(_) => Err(AppendFailure::NotLeader),
+        }
+    }
+
     /// All below `end`, `bytes` more than before, is here as safely as the topic asks.
     fn stored(&mut self, shared: &Shared, end: Offset, bytes: usize) {
         let Role::Leader(state) = &mut self.role else { return };

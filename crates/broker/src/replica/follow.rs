@@ -4,6 +4,7 @@
 //! watermark; batches are stored byte for byte. Whatever comes for an epoch that is over is left out.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use millstream_base::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
 use millstream_env::task;
@@ -143,6 +144,7 @@ impl Partition {
         task::block_here(|| {
             let mut inner = self.lock();
             let before = inner.following(epoch)?.position();
+            let on_disk = inner.log.recovery_point();
             match repair {
                 Repair::None => {}
                 Repair::TruncateTo(offset) => drop(inner.log.truncate_to(offset, now)?),
@@ -154,6 +156,9 @@ impl Partition {
                     "the log was cut below what was committed: an election of a replica that was not in sync");
             } else {
                 info!(partition = %self.name, %epoch, from = %before.end, to = %end, "cut to what the leader has");
+            }
+            if on_disk > end {
+                self.shared.cut_below_checkpoint.store(true, Ordering::Release);
             }
             inner.truncated(start, end);
             inner.next_fetch(epoch)

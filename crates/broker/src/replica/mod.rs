@@ -32,5 +32,5 @@ pub(crate) use replicas::{Lookup, Replicas};
 pub(crate) use role::Duty;
 pub(crate) use shared::Shared;
 pub(crate) use starts::AllStarted;
-pub(crate) use transactional::{TxnMarker, Verification};
+pub(crate) use transactional::{TxnMarker, Verification, Writer};
 pub(crate) use waiter::FetchWaiter;

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arc_swap::ArcSwap;
 use millstream_base::{ErrorCode, NodeId, Offset, PartitionIndex, TopicPartition, Uuid};
@@ -432,6 +433,14 @@ impl Replicas {
     pub(crate) fn checkpoint(&self) -> Vec<&Dir> {
         let _turn = self.checkpointing.lock();
         self.logs.checkpoint(&self.states())
+    }
+
+    /// Writes the checkpoints if a log was cut below what they may say: what is appended next must be checked after a crash.
+    pub(crate) fn checkpoint_if_cut(&self) {
+        if self.shared.cut_below_checkpoint.swap(false, Ordering::AcqRel) {
+            // A directory that cannot be written to is found by those who look after disks.
+            drop(self.checkpoint());
+        }
     }
 
     /// Whoever writes checkpoints holds this from looking at the partitions until they are written.

@@ -3,6 +3,7 @@
 //! Key types: [`Shared`], [`Proposals`] (changes of ISRs on their way to the controller).
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub image: ArcSwap<ClusterImage>,
     /// Changes of ISRs that the controller is to be asked for.
     pub proposals: Proposals,
+    /// A log was cut below what its checkpoint may say is on the disk.
+    pub cut_below_checkpoint: AtomicBool,
 }
 
 impl Shared {
@@ -39,7 +42,8 @@ impl Shared {
         config: Arc<ArcSwap<BrokerConfig>>,
     ) -> Arc<Self> {
         let (image, proposals) = (ArcSwap::default(), Proposals::default());
-        Arc::new(Self { me, clock, config, image, proposals })
+        let cut_below_checkpoint = AtomicBool::new(false);
+        Arc::new(Self { me, clock, config, image, proposals, cut_below_checkpoint })
     }
 
     /// Monotonic time.

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
-use millstream_base::{Offset, ProducerEpoch, ProducerId, TimestampMs};
+use millstream_base::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs};
 use millstream_env::{fs, task};
 use millstream_log::{AbortedTxn, AppendError, FileRange, ReadError, ReadPlan};
 use millstream_partition::AppendOrigin;
@@ -36,6 +36,15 @@ pub(crate) struct TxnMarker {
 impl TxnMarker {
     /// From this version on the epoch grows with each end.
     const BUMPS_AT_END: i16 = 2;
+}
+
+/// Who appends to a transaction.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Writer {
+    /// A client or a coordinator.
+    pub origin: AppendOrigin,
+    /// The leader epoch in which a coordinator decided: in another nothing is written.
+    pub epoch: Option<LeaderEpoch>,
 }
 
 /// Producers whose transaction is being verified. Holds an entry for as long as a request is under way.
@@ -130,7 +139,23 @@ impl Partition {
         required_in_sync: Option<usize>,
         now: TimestampMs,
     ) -> Result<Appended, AppendFailure> {
+        let writer = Writer { origin, epoch: None };
+        self.append_verified(batch, producer, verification, writer, required_in_sync, now)
+    }
+
+    /// The same for a writer that may have decided in an epoch of its own.
+    pub(crate) fn append_verified(
+        self: &Arc<Self>,
+        batch: &mut [u8],
+        producer: (ProducerId, ProducerEpoch),
+        verification: Option<&Verification>,
+        writer: Writer,
+        required_in_sync: Option<usize>,
+        now: TimestampMs,
+    ) -> Result<Appended, AppendFailure> {
         let mut inner = self.lock();
+        inner.check_still(writer.epoch)?;
+        let origin = writer.origin;
         let (id, epoch) = producer;
         let is_verified = verification.is_some_and(|v| inner.verifying.is_valid(id, v.token));
         if !is_verified && !inner.has_open_txn(id, epoch) {
@@ -145,8 +170,19 @@ impl Partition {
         marker: &TxnMarker,
         now: TimestampMs,
     ) -> Result<Option<Appended>, AppendFailure> {
+        self.append_marker_in(None, marker, now)
+    }
+
+    /// The same for a coordinator that knows itself to lead in `epoch`: in another nothing is written.
+    pub(crate) fn append_marker_in(
+        self: &Arc<Self>,
+        epoch: Option<LeaderEpoch>,
+        marker: &TxnMarker,
+        now: TimestampMs,
+    ) -> Result<Option<Appended>, AppendFailure> {
         let required = usize::try_from(self.config().min_insync_replicas).ok();
         let mut inner = self.lock();
+        inner.check_still(epoch)?;
         let id = marker.producer_id;
         inner.verifying.void(id);
         if let Some(state) = inner.log.producers().get(id) {
@@ -163,7 +199,7 @@ impl Partition {
         }
         let record =
             EndTxnMarker { committed: marker.commit, coordinator_epoch: marker.coordinator_epoch };
-        let leader_epoch = millstream_base::LeaderEpoch::NONE;
+        let leader_epoch = LeaderEpoch::NONE;
         let mut batch = record
             .batch(id, marker.epoch, Offset::ZERO, leader_epoch, now)
             .map_err(|_| AppendError::TooLarge { bytes: 0, limit: 0 })?;

@@ -201,16 +201,27 @@ impl Fetcher {
             }
         }
         self.session.answered(response.session_id);
+        let cut = self.take_all(&broker, response).await;
+        if cut {
+            task::block_here(|| broker.replicas().checkpoint_if_cut());
+        }
+        Ok(())
+    }
+
+    /// Uses each partition's part of an answer; tells whether a log was cut.
+    async fn take_all(&mut self, broker: &Broker, response: FetchResponse) -> bool {
+        let mut cut = false;
         if self.session.is_new() {
             self.slots.forget_session();
         }
         for topic in response.responses {
             for data in topic.partitions {
                 let key = (topic.topic_id, PartitionIndex(data.partition_index));
-                self.partition_answered(&broker, key, data).await;
+                cut |= data.diverging_epoch.end_offset >= 0 || data.error_code != 0;
+                self.partition_answered(broker, key, data).await;
             }
         }
-        Ok(())
+        cut
     }
 
     async fn partition_answered(&mut self, broker: &Broker, key: Key, data: PartitionData) {

@@ -11,7 +11,7 @@ use millstream_records::{BatchBuilder, BatchOptions};
 use tracing::warn;
 
 use crate::coordinator::InTransaction;
-use crate::replica::{Appended, Partition};
+use crate::replica::{Appended, Partition, Writer};
 
 /// What is to be written, and how.
 pub(crate) struct Batch<'a> {
@@ -52,17 +52,14 @@ pub(crate) fn append<E: std::fmt::Display>(
     }
     let mut bytes = builder.build().map_err(|_| ErrorCode::RecordListTooLarge)?;
     let required = usize::try_from(config.min_insync_replicas).ok();
-    let origin = AppendOrigin::Coordinator;
-    if partition.leadership().epoch != epoch {
-        return Err(ErrorCode::NotLeaderOrFollower);
-    }
+    let writer = Writer { origin: AppendOrigin::Coordinator, epoch: Some(epoch) };
     let appended = match transaction {
-        None => partition.append(&mut bytes, origin, required, now),
-        Some(InTransaction { producer, verification }) => partition.append_in_transaction(
+        None => partition.append_in_epoch(&mut bytes, epoch, required, now),
+        Some(InTransaction { producer, verification }) => partition.append_verified(
             &mut bytes,
             *producer,
             verification.as_ref(),
-            origin,
+            writer,
             required,
             now,
         ),
