@@ -76,6 +76,15 @@ pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
+/// Catches SIGHUP, which comes when the terminal of a program is closed; the future completes at the first one.
+pub fn hangup_signal() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        hangup.recv().await;
+    })
+}
+
 /// Raises the limit on open files to what the system allows this process, and returns it.
 ///
 /// A broker holds a few files per partition and one per connection; the usual soft limit of 1,024 is for

@@ -70,6 +70,8 @@ pub(super) async fn run(context: &Context, args: &Args) -> Outcome {
     let files = folder.complete(Layout { nodes: count, base_port: args.base_port })?;
     let servers: Vec<String> = files.iter().map(|node| node.address.clone()).collect();
     let stop = process::stop_signal()?;
+    // A terminal that is closed must not leave nodes behind.
+    let hangup = process::hangup_signal()?;
     let mut nodes = Nodes::new(files, &args.set)?;
     let mut looker = Looker { servers: servers.clone(), cluster: None };
     let mut last_seen = None;
@@ -78,6 +80,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Outcome {
             tokio::select! {
                 outcome = watch(context, args, (&mut nodes, &mut looker), &mut last_seen) => outcome,
                 () = stop => Ok(()),
+                () = hangup => Ok(()),
             }
         }
         Err(failure) => Err(failure),
