@@ -109,6 +109,10 @@ fn is_topic_field_read(code: &str, name: &str) -> bool {
     match name {
         "cleanup.policy" => is_read(code, "cleanup_delete") && is_read(code, "cleanup_compact"),
         "internal.segment.bytes" => is_read(code, "segment_bytes"),
+        // A view of its own, as these are lists.
+        "leader.replication.throttled.replicas" | "follower.replication.throttled.replicas" => {
+            code.contains("TopicThrottles::of")
+        }
         _ => is_read(code, &name.replace('.', "_")),
     }
 }
