@@ -21,7 +21,7 @@ use crate::output::say;
 #[command(after_help = "\
 Examples:
   millstream dev cluster
-  millstream dev cluster --brokers 5 --dir /tmp/five --base-port 19092
+  millstream dev cluster --brokers 5 --dir ./five --base-port 19092
   millstream dev cluster --set num.partitions=6
 
 Each node is a process of its own with a folder of its own: server.properties, data, log. The first three
