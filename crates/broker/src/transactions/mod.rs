@@ -15,6 +15,8 @@ mod markers;
 mod outbox;
 mod remote;
 mod shard;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use follow::FollowMetadata;
 pub(crate) use host::{Surroundings, TransactionCoordinator};

@@ -11,7 +11,7 @@ use millstream_base::{ErrorCode, LeaderEpoch, TimestampMs};
 use millstream_records::BatchBuilder;
 use millstream_txns::{Decided, Markers, Record, Shard, TxnConfig};
 use parking_lot::{Mutex, MutexGuard};
-use tracing::error;
+use tracing::{error, info};
 
 use crate::replica::Partition;
 use crate::state_log::{self, Batch, Commit, CommitLine, Hosted, LoadReport, State};
@@ -167,12 +167,17 @@ impl HostedTxns {
 
     /// What was decided may be lost: nothing more is said from this state. Whoever leads next reads what is left.
     fn lost(&self, code: ErrorCode) {
-        let is_active = self.inner.lock().state == State::Active;
-        if is_active {
-            error!(partition = %self.partition.name, epoch = self.epoch.get(), error = %code,
-                "transaction state that was written may be lost: its transactions are given up here");
-            let closed = code == ErrorCode::NotCoordinator;
-            self.give_up(if closed { State::Closed } else { State::Failed }, code);
+        if self.inner.lock().state != State::Active {
+            return;
+        }
+        let (partition, epoch) = (&self.partition.name, self.epoch.get());
+        if code == ErrorCode::NotCoordinator {
+            info!(%partition, epoch, "another broker coordinates the transactions of this partition now");
+            self.give_up(State::Closed, code);
+        } else {
+            error!(%partition, epoch, error = %code,
+                "what the transactions of this partition wrote may be lost: they are given up here");
+            self.give_up(State::Failed, code);
         }
     }
 
