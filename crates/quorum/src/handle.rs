@@ -70,6 +70,7 @@ struct Queue {
 impl Quorum {
     /// Opens the log in the data directory, replays it, and begins it if it is new. The directory must be
     /// this node's, and locked by the caller (`millstream_log::claim`).
+    #[expect(clippy::needless_pass_by_value, reason = "callers hand over their handles")]
     pub fn open(
         fs: Arc<dyn Fs>,
         clock: Arc<dyn Clock>,

@@ -136,9 +136,9 @@ impl Driver {
         let node = Arc::clone(&self.node);
         drop(task::spawn(async move {
             if votes {
-                node.campaign(gone).await
+                node.campaign(gone).await;
             } else {
-                node.join().await
+                node.join().await;
             }
             node.trying.store(false, Ordering::SeqCst);
             node.wake.notify_one();

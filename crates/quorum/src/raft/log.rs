@@ -281,12 +281,14 @@ fn read_error(reason: &str) -> StorageError {
 #[derive(Clone)]
 pub(crate) struct LogReader(Log);
 
+#[expect(clippy::result_large_err, reason = "openraft's error, as its traits ask")]
 fn to_entries(found: Vec<Stored>) -> Result<Vec<Entry>, StorageError> {
-    let entry = |stored: Stored| {
+    let mut entries = Vec::with_capacity(found.len());
+    for stored in found {
         let payload = payload_of(&stored.batch).map_err(|reason| read_error(&reason))?;
-        Ok(Entry { log_id: stored.id, payload })
-    };
-    found.into_iter().map(entry).collect()
+        entries.push(Entry { log_id: stored.id, payload });
+    }
+    Ok(entries)
 }
 
 fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
@@ -415,8 +417,7 @@ pub(crate) fn entries_after(
         return None;
     }
     let skip = if continues { 0 } else { boundary.map_or(0, |at| at + 1) };
-    let mut index = entries.first_index();
-    for batch in read.into_iter().skip(skip) {
+    for (index, batch) in (entries.first_index()..).zip(read.into_iter().skip(skip)) {
         let id = super::types::log_id(term_of(batch.epoch), index);
         entries.entries.push_back(Stored {
             id,
@@ -424,7 +425,6 @@ pub(crate) fn entries_after(
             end: batch.end,
             place: batch.place,
         });
-        index += 1;
     }
     Some(entries)
 }

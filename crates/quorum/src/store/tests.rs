@@ -89,7 +89,7 @@ fn open_after(
     start: i64,
 ) -> Result<(Store, Recovered, Vec<i64>), OpenError> {
     let mut seen = Vec::new();
-    let (store, recovered) = Store::open(fs, dir, Offset(start), |batch| {
+    let (store, recovered) = Store::open(fs, dir, Offset(start), |batch, _| {
         seen.push(batch.header().base_offset.get());
         Ok(())
     })?;

@@ -372,11 +372,13 @@ fn bytes_from_anywhere_do_no_harm() {
             }
             node.receive(bytes.into()).await;
         }
-        for sent in cluster.net.heard.lock().clone() {
-            for at in 0..sent.len().min(60) {
+        let heard = cluster.net.heard.lock().clone();
+        for sent in heard {
+            for at in (0..sent.len().min(90)).step_by(7) {
                 let mut bytes = sent.to_vec();
                 bytes[at] ^= 0x41;
-                node.receive(bytes.into()).await;
+                let answered = node.receive(bytes.into());
+                drop(tokio::time::timeout(Duration::from_millis(20), answered).await);
             }
         }
         cluster.set("a", "2").await;

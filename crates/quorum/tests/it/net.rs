@@ -242,7 +242,7 @@ pub async fn set(quorum: &Quorum, name: &str, value: &str) -> Result<(), CommitE
 pub fn get(quorum: &Quorum, name: &str) -> Option<String> {
     let resource = millstream_metadata::ConfigResource::default_broker();
     let settings = quorum.image().configs.of(&resource);
-    settings.get(name).map(|value| value.to_string())
+    settings.get(name).map(ToString::to_string)
 }
 
 pub async fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
