@@ -103,7 +103,10 @@ impl Partition {
         }
         let (epoch, in_sync) = (state.leader_epoch(), state.isr().len());
         let waits_for_others = state.followers().next().is_some();
-        if let Some(required) = required_in_sync.filter(|required| in_sync < *required) {
+        // As in Kafka, a topic is never asked for more replicas than it has.
+        let replicas = state.info().replicas.len();
+        let required = required_in_sync.map(|required| required.min(replicas));
+        if let Some(required) = required.filter(|required| in_sync < *required) {
             return Err(AppendFailure::NotEnoughReplicas { in_sync, required });
         }
         let appended = inner.log.append(batches, epoch, origin, now);

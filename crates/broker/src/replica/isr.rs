@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use millstream_partition::{AlterAnswer, AlterOutcome, IsrProposal};
 
-use super::partition::{Partition, SOME_BYTES};
+use super::partition::{Inner, Partition, SOME_BYTES};
 use super::role::Role;
 
 impl Partition {
@@ -13,6 +13,23 @@ impl Partition {
         let mut inner = self.lock();
         let Role::Leader(state) = &mut inner.role else { return };
         if let Some(proposal) = state.check_lag(self.shared.now()) {
+            self.shared.proposals.submit(Arc::clone(self), proposal);
+        }
+    }
+
+    /// Looks for followers that are caught up and not in sync: their broker is back, or another change has landed.
+    pub(crate) fn check_joining(self: &Arc<Self>) {
+        let mut inner = self.lock();
+        self.propose_joining(&mut inner);
+    }
+
+    pub(super) fn propose_joining(self: &Arc<Self>, inner: &mut Inner) {
+        let Role::Leader(state) = &mut inner.role else { return };
+        if state.isr().len() >= state.info().replicas.len() || state.is_altering() {
+            return;
+        }
+        let active = |id| self.shared.active_epoch(id);
+        if let Some(proposal) = state.check_joining(self.shared.now(), &active) {
             self.shared.proposals.submit(Arc::clone(self), proposal);
         }
     }
@@ -30,13 +47,23 @@ impl Partition {
     }
 
     /// The controller's answer to a proposal. What must be asked again, if anything.
-    pub(crate) fn isr_answered(&self, id: u64, answer: AlterAnswer) -> Option<IsrProposal> {
+    pub(crate) fn isr_answered(
+        self: &Arc<Self>,
+        id: u64,
+        answer: AlterAnswer,
+    ) -> Option<IsrProposal> {
         let mut inner = self.lock();
         let Role::Leader(state) = &mut inner.role else { return None };
-        match state.on_alter_partition(id, answer, self.shared.now()) {
+        let outcome = state.on_alter_partition(id, answer, self.shared.now());
+        let is_dropped = matches!(outcome, AlterOutcome::Dropped(_));
+        match outcome {
             AlterOutcome::Applied(moved) | AlterOutcome::Dropped(moved) => {
                 if let Some(high_watermark) = moved {
                     inner.high_watermark_moved(high_watermark, SOME_BYTES);
+                }
+                // What was refused is not asked again at once.
+                if !is_dropped {
+                    self.propose_joining(&mut inner);
                 }
                 None
             }

@@ -118,7 +118,7 @@ impl Partition {
         inner.role.duty()
     }
 
-    fn lead(&self, inner: &mut Inner, image: &PartitionImage, min_insync: usize) {
+    fn lead(self: &Arc<Self>, inner: &mut Inner, image: &PartitionImage, min_insync: usize) {
         inner.sync_start();
         let now = self.shared.now();
         let before = inner.high_watermark;
@@ -142,6 +142,7 @@ impl Partition {
         if let Some(high_watermark) = moved.filter(|moved| *moved > before) {
             inner.high_watermark_moved(high_watermark, super::partition::SOME_BYTES);
         }
+        self.propose_joining(inner);
     }
 
     fn follow(&self, inner: &mut Inner, image: &PartitionImage) {

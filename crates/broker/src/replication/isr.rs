@@ -152,6 +152,28 @@ fn answer(partition: &wire::ResponsePartitionData) -> AlterAnswer {
     }
 }
 
+/// How often partitions are looked through for followers that could join: idle ones say nothing by themselves.
+const JOIN_LOOK: Duration = Duration::from_millis(500);
+
+/// Looks now and then for followers that are caught up and not in sync.
+pub(super) fn check_joining(broker: &Arc<Broker>, stop: &watch::Receiver<bool>) -> JoinHandle<()> {
+    let (broker, mut stop) = (Arc::clone(broker), stop.clone());
+    task::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = task::sleep(JOIN_LOOK) => {}
+            }
+            if broker.image().brokers.len() < 2 {
+                continue;
+            }
+            for partition in broker.replicas().all() {
+                partition.check_joining();
+            }
+        }
+    })
+}
+
 /// Looks every half of `replica.lag.time.max.ms` for followers that fell behind.
 pub(super) fn check_lag(broker: &Arc<Broker>, stop: &watch::Receiver<bool>) -> JoinHandle<()> {
     let (broker, mut stop) = (Arc::clone(broker), stop.clone());

@@ -30,6 +30,7 @@ pub(crate) fn start(broker: &Arc<Broker>, stop: &watch::Receiver<bool>) -> Vec<J
     vec![
         isr::send_proposals(broker, stop),
         isr::check_lag(broker, stop),
+        isr::check_joining(broker, stop),
         keep_high_watermarks(broker, stop),
     ]
 }

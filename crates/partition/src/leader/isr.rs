@@ -91,6 +91,20 @@ impl LeaderState {
         Some(self.propose(kept, maximal))
     }
 
+    /// Looks for a follower that is caught up and not in the ISR, although nothing new came from it: another change of the ISR
+    /// has landed, or the metadata says that its broker is back. The proposal to take it in, unless another is under way.
+    pub fn check_joining(
+        &mut self,
+        now: Duration,
+        active: ActiveBrokers<'_>,
+    ) -> Option<IsrProposal> {
+        let lag = self.settings.lag_time_max;
+        let is_near = |progress: &FollowerProgress| progress.is_caught_up(self.log_end, now, lag);
+        let out = self.followers.iter().filter(|(id, _)| !self.info.isr.contains(id));
+        let near: Vec<NodeId> = out.filter(|(_, p)| is_near(p)).map(|(id, _)| *id).collect();
+        near.into_iter().find_map(|id| self.propose_expansion(id, now, active))
+    }
+
     /// Proposes to take a follower in that has reached the high watermark and the start of this epoch.
     pub(super) fn propose_expansion(
         &mut self,
