@@ -195,11 +195,8 @@ fn produce(id: i32, request: &ProduceRequest, world: &Shared) -> Option<ProduceR
     } else {
         answer.error_code = 6;
         if world.hints {
-            answer.current_leader = LeaderIdAndEpoch {
-                leader_id: world.leader,
-                leader_epoch: world.epoch,
-                ..Default::default()
-            };
+            answer.current_leader =
+                LeaderIdAndEpoch { leader_id: world.leader, leader_epoch: world.epoch };
             let (host, port) = split(&world.brokers[&world.leader]);
             let (node_id, host) = (world.leader, host.into());
             node_endpoints.push(NodeEndpoint { node_id, host, port, ..Default::default() });
