@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_base::{ErrorCode, NodeId};
+use millstream_base::NodeId;
 use millstream_client::ConnectionError;
 
 /// A call to another broker got no answer.
@@ -59,17 +59,6 @@ pub(crate) enum ControllerError {
     /// The broker stops.
     #[error("the broker is stopping")]
     Stopping,
-}
-
-impl ControllerError {
-    /// The code that clients are answered with.
-    pub(crate) fn code(&self) -> ErrorCode {
-        match self {
-            Self::NoController { .. } => ErrorCode::RequestTimedOut,
-            Self::Refused { .. } => ErrorCode::UnknownServerError,
-            Self::Stopping => ErrorCode::NotController,
-        }
-    }
 }
 
 fn last_words(last: Option<&str>) -> String {

@@ -32,8 +32,6 @@ pub(crate) enum Channel {
     Forward,
     /// The metadata quorum's messages.
     Quorum,
-    /// Only there to notice when the process at the other end is gone.
-    Watch,
     /// A replica fetcher, by its number.
     Fetch(u16),
     /// Transaction markers and questions to transaction coordinators.
@@ -111,11 +109,6 @@ impl Links {
                 Err(error)
             }
         }
-    }
-
-    /// Closes what goes to nodes that `keep` does not want.
-    pub(crate) fn retain(&self, keep: impl Fn(NodeId) -> bool) {
-        self.links.lock().retain(|(node, _), _| keep(*node));
     }
 
     /// Connects once, without keeping the connection and without a pause.

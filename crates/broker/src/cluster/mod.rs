@@ -20,12 +20,10 @@ mod topics;
 mod transport;
 mod watch;
 
-pub(crate) use answer::ControllerAnswer;
 pub(crate) use channel::ControllerChannel;
 pub(crate) use controller_registration::keep_registered;
 pub(crate) use controllers::Controllers;
 pub(crate) use discover::voters;
-pub(crate) use error::{ControllerError, PeerError};
 pub(crate) use forward::forward;
 pub(crate) use hosting::Hosting;
 pub(crate) use lifecycle::Lifecycle;

@@ -58,7 +58,8 @@ impl ActiveController {
 
     /// Names the broker's process in this node, so that no other process can take its id while it runs.
     pub(crate) fn set_incarnation(&self, incarnation: Uuid) {
-        drop(self.incarnation.set(incarnation));
+        // It is set once, at the start.
+        let _ = self.incarnation.set(incarnation);
     }
 
     /// Whether this node is the active controller.

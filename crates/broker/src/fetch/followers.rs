@@ -230,7 +230,7 @@ struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    /// What there is, and whether records were held back for a later look.
+    /// What there is, and whether the partition is to be looked at again without news.
     fn look_at(&self, entry: &mut Entry, place: u32, bell: &Arc<Bell>) -> (PartitionFound, bool) {
         let mut look = PartitionFound::empty(entry.topic.clone(), entry.partition);
         let partition = match self.handle(entry, place, bell) {
@@ -245,6 +245,9 @@ impl Ask<'_> {
             partition.throttles().leaders.contains(entry.partition.get(), follower.id.get());
         let mut held_back = false;
         let mut counted = false;
+        // One that is not in sync is looked at in every fetch: it may be taken in later than it has caught up, when it is
+        // unfenced or another change of the ISR is through.
+        let mut outside = false;
         let read = partition.read_for_follower(
             follower,
             &entry.wanted,
@@ -252,6 +255,7 @@ impl Ask<'_> {
             self.first,
             bell,
             |in_sync| {
+                outside = !in_sync;
                 counted = is_throttled && !in_sync;
                 held_back = counted && !self.may_send(self.replicas.shared());
                 !held_back
@@ -266,7 +270,7 @@ impl Ask<'_> {
         if let Some(range) = look.range.as_ref().filter(|_| counted) {
             self.throttle.used(u64::from(range.len));
         }
-        (look, held_back)
+        (look, held_back || outside)
     }
 
     fn may_send(&self, shared: &Shared) -> bool {
