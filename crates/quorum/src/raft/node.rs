@@ -212,7 +212,10 @@ impl Node {
             Err(TransportError::Timeout) => {
                 return Err(CallError::Failed(TransportError::Timeout.to_string()));
             }
-            Err(TransportError::Failed(reason)) => return Err(CallError::Unreachable(reason)),
+            Err(TransportError::Failed(reason)) => {
+                self.complain(&format!("node {id} cannot be asked: {reason}"));
+                return Err(CallError::Unreachable(reason));
+            }
         };
         let answer: Answer = from_bytes(&answer).map_err(CallError::Unreachable)?;
         self.judge(id, member, answer)
