@@ -117,13 +117,18 @@ fn move_to<'a>(
     old: &Partition,
     target: &[NodeId],
 ) -> PartitionChange<'a> {
-    let is_of_use = |id: &NodeId| !old.adding.contains(id) || old.isr.contains(id);
+    let is_of_use = |id: &NodeId| !old.adding.contains(id) || has_records(old, id);
     let leaves = |id: &NodeId| !target.contains(id) && is_of_use(id);
     let removing: Vec<NodeId> = old.replicas.iter().copied().filter(leaves).collect();
     let is_new = |id: &NodeId| !old.replicas.contains(id) || old.adding.contains(id);
     let adding = target.iter().copied().filter(is_new).collect();
     let replicas = target.iter().chain(&removing).copied().collect();
     change.reassign(replicas, adding, removing)
+}
+
+/// Whether a replica counts: in sync, eligible, or the last leader of a partition that lost all of those.
+fn has_records(old: &Partition, id: &NodeId) -> bool {
+    [&old.isr, &old.elr, &old.last_known_elr].iter().any(|list| list.contains(id))
 }
 
 /// Takes out what was to come and keeps what was to go.
@@ -140,10 +145,9 @@ fn cancel<'a>(
     let stays = |id: &NodeId| !old.adding.contains(id);
     let replicas: Vec<NodeId> = old.replicas.iter().copied().filter(stays).collect();
     let isr: Vec<NodeId> = old.isr.iter().copied().filter(stays).collect();
-    // An eligible replica may be the only one that certainly has everything, also on its way in.
-    let keeps_one = !isr.is_empty() || old.elr.iter().any(stays);
-    let had_one = !old.isr.is_empty() || !old.elr.is_empty();
-    let leaves_none = had_one && !keeps_one;
+    // The only one that certainly has everything may be on its way in.
+    let leaves_none = !replicas.iter().any(|id| has_records(old, id))
+        && old.replicas.iter().any(|id| has_records(old, id));
     let can_do_without = unclean && replicas.iter().any(|id| is_there(*id));
     if replicas.is_empty() || (leaves_none && !can_do_without) {
         let message = "none of the replicas that would stay is in sync, so that a cancel would lose records: let the move end, or allow unclean.leader.election.enable for the topic";
