@@ -1,7 +1,7 @@
 //! Thousands of seeds, the same trace twice, and mistakes made on purpose.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
-use millstream_sim::{Bug, run};
+use millstream_sim::{Bug, QuorumBug, run, run_quorum};
 
 /// Runs seeds and fails with the story of the first that breaks something.
 fn check(seeds: std::ops::Range<u64>) {
@@ -41,7 +41,7 @@ fn nothing_breaks_in_even_more_seeds() {
 /// Seeds that found mistakes once: a proposal's late try, a cancelled move of the only eligible replica.
 #[test]
 fn what_was_found_once_stays_mended() {
-    for seed in [155, 624, 913, 1126, 1428, 2095] {
+    for seed in [155, 624, 913, 1126, 1428, 2095, 100_369, 200_655] {
         check(seed..seed + 1);
     }
 }
@@ -53,6 +53,34 @@ fn a_seed_gives_the_same_trace_again() {
         assert_eq!((first.hash, first.steps), (second.hash, second.steps), "seed {seed}");
     }
     assert_ne!(run(1, None, false).hash, run(2, None, false).hash);
+}
+
+fn check_quorum(seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        let outcome = run_quorum(seed, None, true);
+        if let Some(violation) = outcome.violation {
+            let last: Vec<_> = outcome.story.iter().rev().take(40).collect();
+            panic!("quorum, seed {seed}: {violation}\n{last:#?}");
+        }
+        assert!(outcome.acknowledged > 5, "seed {seed}: {} commands", outcome.acknowledged);
+    }
+}
+
+#[test]
+fn a_quorum_agrees_whatever_fails() {
+    check_quorum(1..9);
+}
+
+#[test]
+fn a_quorum_agrees_in_more_seeds() {
+    check_quorum(500..508);
+}
+
+#[test]
+fn a_vote_that_is_not_on_disk_is_found() {
+    let found =
+        (1..=10).find_map(|seed| run_quorum(seed, Some(QuorumBug::UnsyncedVote), false).violation);
+    println!("{}", found.expect("not found in ten seeds"));
 }
 
 fn is_found(bug: Bug, seeds: u64) {

@@ -20,6 +20,9 @@ struct Contents {
     safe: Vec<u8>,
 }
 
+/// The file in which a voter keeps what it promised.
+pub(crate) const VOTE: &str = "quorum-state";
+
 type Inode = Arc<Mutex<Contents>>;
 
 #[derive(Debug, Clone)]
@@ -56,14 +59,16 @@ impl Disk {
         Arc::new(DiskFs { disk: self.clone(), life })
     }
 
-    /// The process is gone; with `power_loss` so is what was not safe, or a part of it.
-    pub(crate) fn crash(&self, power_loss: bool, rng: &mut Rng) {
+    /// The process is gone; with `power_loss` so is what was not safe, or a part of it. Tells whether what the process
+    /// promised is still there.
+    pub(crate) fn crash(&self, power_loss: bool, rng: &mut Rng) -> bool {
         let mut state = self.state.lock();
         state.life += 1;
         if !power_loss {
-            return;
+            return true;
         }
         let state = &mut *state;
+        let promised = bytes_of(&state.names, VOTE);
         if self.never_synced.is_some() || rng.percent(50) {
             state.names.clone_from(&state.safe_names);
         }
@@ -82,7 +87,17 @@ impl Disk {
             safe.clone_from(data);
         }
         state.safe_names.clone_from(&state.names);
+        promised == bytes_of(&state.names, VOTE)
     }
+}
+
+fn bytes_of(names: &BTreeMap<PathBuf, Node>, name: &str) -> Option<Vec<u8>> {
+    let named = |path: &Path| path.file_name().is_some_and(|own| own == name);
+    let mut files = names.iter().filter(|(path, _)| named(path));
+    files.find_map(|(_, node)| match node {
+        Node::File(inode) => Some(inode.lock().data.clone()),
+        Node::Directory => None,
+    })
 }
 
 #[derive(Debug)]

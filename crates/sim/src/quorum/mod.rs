@@ -25,7 +25,7 @@ use millstream_quorum::{Executor, Peer, Quorum, QuorumOptions, Timing, Voter};
 use millstream_wire::stored::ConfigRecord;
 use parking_lot::Mutex;
 
-use self::disk::Disk;
+use self::disk::{Disk, VOTE};
 use self::history::{COUNT, History, Watcher, key, number};
 use self::net::{Net, Side};
 use crate::Outcome;
@@ -92,7 +92,7 @@ impl Cluster {
     fn new(seed: u64, bug: Option<QuorumBug>, history: Arc<Mutex<History>>) -> Self {
         let mut rng = Rng::new(seed);
         let count = if rng.percent(70) { 3 } else { 5 };
-        let never_synced = bug.map(|QuorumBug::UnsyncedVote| "quorum-state");
+        let never_synced = bug.map(|QuorumBug::UnsyncedVote| VOTE);
         let net = Net {
             nodes: Mutex::default(),
             weather: Mutex::default(),
@@ -191,7 +191,10 @@ impl Cluster {
         let numbers = [2, u64::from(id.unsigned_abs()), power_loss.into()];
         self.net.history.lock().note(&numbers, || format!("node {id} {how}"));
         if let Some(disk) = self.disks.get(&id) {
-            disk.crash(power_loss, &mut self.rng);
+            // It is written in place: whenever this runs, what was promised to others must be on the disk.
+            if !disk.crash(power_loss, &mut self.rng) {
+                self.net.history.lock().fail(format!("node {id} forgets what it promised"));
+            }
         }
         node.abandon();
     }
