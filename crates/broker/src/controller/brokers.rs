@@ -1,11 +1,11 @@
 //! Brokers that register, are heard from, stop, and are gone.
 
 use millstream_base::{BrokerEpoch, NodeId};
-use millstream_metadata::ClusterImage;
 use millstream_metadata::decide::{
     BrokerChange, Heartbeat, HeartbeatReply, RegisterBroker, Registered, change_broker,
     register_broker, unregister_broker,
 };
+use millstream_metadata::{BrokerRegistration, ClusterImage};
 use millstream_quorum::{CommitError, Turn};
 use tracing::{info, warn};
 
@@ -60,12 +60,16 @@ impl ActiveController {
         let decide = move |image: &ClusterImage, _: &Turn| heartbeat.decide(image);
         let reply = self.quorum.execute(decide).await?;
         self.settle_rest(reply.settled).await?;
-        self.tell(id, unchanged.reply.is_stopping, &reply);
+        self.tell(&image, id, &reply);
         Ok(reply)
     }
 
-    fn tell(&self, id: NodeId, was_stopping: bool, reply: &HeartbeatReply) {
+    /// Says what a heartbeat changed; `before` is the image that it met.
+    fn tell(&self, before: &ClusterImage, id: NodeId, reply: &HeartbeatReply) {
         let moved = reply.settled.changed;
+        let was =
+            |what: fn(&BrokerRegistration) -> bool| before.broker(id).is_some_and(|b| what(b));
+        let (was_fenced, was_stopping) = (was(|b| b.fenced), was(|b| b.in_controlled_shutdown));
         if reply.should_shut_down {
             info!(broker = %id, moved, "a broker may stop now");
         } else if reply.is_stopping {
@@ -75,10 +79,11 @@ impl ActiveController {
             if !was_stopping || moved > 0 {
                 info!(broker = %id, moved, "a broker is about to stop; others lead its partitions");
             }
-        } else if reply.is_fenced {
-            info!(broker = %id, moved, "a broker is fenced as it asked for");
+        } else if reply.is_fenced != was_fenced {
+            let now = if reply.is_fenced { "fenced as it asked for" } else { "unfenced" };
+            info!(broker = %id, moved, "a broker is {now}");
         } else {
-            info!(broker = %id, moved, "a broker is unfenced");
+            info!(broker = %id, moved, "a broker's log directories changed");
         }
     }
 
