@@ -306,7 +306,7 @@ class Driver {
 
 export async function open(bootstrap) {
   const kafka = new Kafka({
-    brokers: [bootstrap],
+    brokers: bootstrap.split(','),
     clientId: 'compat',
     logLevel: logLevel.NOTHING,
     retry: { retries: 5, initialRetryTime: 50, maxRetryTime: 500 },

@@ -308,7 +308,7 @@ class Driver {
 export async function open(bootstrap) {
   return new Driver({
     clientId: 'compat',
-    bootstrapBrokers: [bootstrap],
+    bootstrapBrokers: bootstrap.split(','),
     retries: 5,
     retryDelay: 100,
     timeout: 20_000,
