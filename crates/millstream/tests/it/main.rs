@@ -1,9 +1,10 @@
 //! The binary from outside: its commands as transcripts, and the client library against a real broker.
 //!
 //! These live here because a package's own integration tests are the ones for which Cargo builds its binary.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
 mod cli;
+mod cluster;
 mod consumer;
 mod group;
 mod group_cli;

@@ -73,14 +73,34 @@ pub(super) fn isr(answer: &MetadataResponse, topic: &str, index: i32) -> Result<
     Ok(found.isr_nodes.clone())
 }
 
-/// Whether every partition has a leader and all its replicas in sync.
-pub(super) fn is_in_sync(answer: &MetadataResponse, topic: &str) -> bool {
-    let Some(found) = answer.topics.iter().find(|found| found.name.as_deref() == Some(topic))
-    else {
-        return false;
+/// A partition as one broker knows it.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct State {
+    index: i32,
+    leader: i32,
+    leader_epoch: i32,
+    replicas: usize,
+    in_sync: usize,
+}
+
+impl State {
+    /// Whether it has a leader and all its replicas in sync.
+    pub(super) fn is_whole(&self) -> bool {
+        self.leader >= 0 && self.in_sync == self.replicas
+    }
+}
+
+/// All partitions of a topic.
+pub(super) fn states(answer: &MetadataResponse, topic: &str) -> Vec<State> {
+    let topics = answer.topics.iter().filter(|found| found.name.as_deref() == Some(topic));
+    let state = |each: &MetadataResponsePartition| State {
+        index: each.partition_index,
+        leader: each.leader_id,
+        leader_epoch: each.leader_epoch,
+        replicas: each.replica_nodes.len(),
+        in_sync: each.isr_nodes.len(),
     };
-    let whole = |each: &MetadataResponsePartition| {
-        each.leader_id >= 0 && each.isr_nodes.len() == each.replica_nodes.len()
-    };
-    !found.partitions.is_empty() && found.partitions.iter().all(whole)
+    let mut states: Vec<State> = topics.flat_map(|topic| &topic.partitions).map(state).collect();
+    states.sort();
+    states
 }

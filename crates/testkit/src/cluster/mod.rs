@@ -313,14 +313,21 @@ impl TestCluster {
         look::isr(&self.metadata(leader, &[topic])?, topic, partition)
     }
 
-    /// Waits until every replica of every partition of a topic is in sync.
+    /// Waits until every replica of every partition of a topic is in sync, and all running brokers know it: one that was
+    /// away may still take itself for a leader.
     ///
     /// # Errors
     /// When it is not within this time.
     pub fn wait_in_sync(&mut self, topic: &str, within: Duration) -> Result<()> {
         self.wait_for(&format!("{topic} in sync"), within, |cluster| {
-            let some = *cluster.running().first().context("no node runs")?;
-            Ok(look::is_in_sync(&cluster.metadata(some, &[topic])?, topic))
+            let mut states = Vec::new();
+            for id in cluster.running() {
+                let Ok(answer) = cluster.metadata(id, &[topic]) else { return Ok(false) };
+                states.push(look::states(&answer, topic));
+            }
+            let Some(first) = states.first() else { bail!("no broker runs") };
+            let is_whole = !first.is_empty() && first.iter().all(look::State::is_whole);
+            Ok(is_whole && states.iter().all(|state| state == first))
         })
     }
 
