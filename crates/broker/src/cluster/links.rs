@@ -42,8 +42,11 @@ pub(crate) enum Channel {
 #[derive(Debug)]
 pub(crate) struct Links {
     config: ClientConfig,
-    links: Mutex<HashMap<(NodeId, Channel), Arc<AsyncMutex<Link>>>>,
+    links: Mutex<HashMap<(NodeId, Channel), SharedLink>>,
 }
+
+/// Held while its connection is made: whoever comes meanwhile gets the same one.
+type SharedLink = Arc<AsyncMutex<Link>>;
 
 /// One node and purpose.
 #[derive(Debug, Default)]

@@ -145,7 +145,7 @@ impl ActiveController {
             }
             Err(CommitError::Refused(_)) => {}
             Err(error) => {
-                warn!(broker = %id, %error, "a broker that is silent could not be fenced")
+                warn!(broker = %id, %error, "a broker that is silent could not be fenced");
             }
         }
     }

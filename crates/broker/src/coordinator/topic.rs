@@ -176,7 +176,7 @@ mod tests {
         let wanted = NewInternalTopic { name: OFFSETS_TOPIC, kind, partitions: 1, configs: &[] };
         let topic = creatable(config, &wanted, brokers);
         let min = topic.configs.iter().find(|it| &*it.name == "min.insync.replicas");
-        let min = min.and_then(|it| it.value.as_ref()).map(|value| value.to_string());
+        let min = min.and_then(|it| it.value.as_ref()).map(ToString::to_string);
         (topic.replication_factor, min)
     }
 

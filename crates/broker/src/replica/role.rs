@@ -174,14 +174,6 @@ impl Partition {
     pub(crate) fn duty(&self) -> Duty {
         self.lock().role.duty()
     }
-
-    /// The epoch in which this broker leads; `None` when it does not.
-    pub(crate) fn leads_in(&self) -> Option<LeaderEpoch> {
-        match &self.lock().role {
-            Role::Leader(state) if !self.is_gone() => Some(state.leader_epoch()),
-            Role::Leader(_) | Role::Follower(_) => None,
-        }
-    }
 }
 
 impl Inner {

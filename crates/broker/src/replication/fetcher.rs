@@ -333,7 +333,7 @@ impl Fetcher {
                 debug!(partition = %name, %leader, %code, "the leader knows other metadata");
             }
             code => {
-                warn!(partition = %name, %leader, %code, "a partition cannot be fetched; it is tried again")
+                warn!(partition = %name, %leader, %code, "a partition cannot be fetched; it is tried again");
             }
         }
         self.slots.pause(key, backoff(broker));

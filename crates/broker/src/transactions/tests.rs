@@ -121,7 +121,7 @@ async fn an_end_that_was_not_committed_was_never_decided() {
         let mut lab = Lab::new();
         let (old, producer) = open(&lab).await;
         let decided = old.end(producer, commits);
-        let (seen, behind) = old.shard.read(|shard| shard.len()).unwrap();
+        let (seen, behind) = old.shard.read(millstream_txns::Shard::len).unwrap();
         assert!(seen == 1 && !behind.is_done(), "what is not committed is not told");
         let waits = task::spawn(async move { decided.done_at_last().await });
         lab.elect(2, &[2, 3]);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::support::{Plan, Role, take};
+use super::support::{Node, Plan, Role, take};
 use crate::support::eventually;
 
 const COMBINED: [Role; 3] = [Role::Combined; 3];
@@ -33,7 +33,7 @@ fn three_nodes_form_a_cluster_and_make_a_topic_of_three_replicas() {
     }
     let quorum = plan.quorum(2);
     assert_eq!(quorum.current_voters.len(), 3);
-    nodes.into_iter().for_each(|node| drop(node.stop()));
+    nodes.into_iter().for_each(Node::end);
 }
 
 #[test]
@@ -43,18 +43,18 @@ fn a_cluster_comes_back_as_it_was() {
     let cluster_id = nodes[0].running.cluster_id().to_owned();
     plan.create_topic(1, "kept", 6, 3);
     let id = plan.topic(2, "kept").topic_id;
-    nodes.into_iter().for_each(|node| drop(node.stop()));
+    nodes.into_iter().for_each(Node::end);
     let nodes = plan.start(&[1, 2, 3]);
     assert!(nodes.iter().all(|node| node.running.cluster_id() == cluster_id));
     assert_eq!(plan.topic(3, "kept").topic_id, id);
-    nodes.into_iter().for_each(super::support::Node::crash);
+    nodes.into_iter().for_each(Node::crash);
     let nodes = plan.start(&[1, 2, 3]);
     let topic = plan.topic(1, "kept");
     assert_eq!((topic.topic_id, topic.partitions.len()), (id, 6));
     for partition in &topic.partitions {
         assert!(partition.leader_id > 0, "{partition:?}");
     }
-    nodes.into_iter().for_each(|node| drop(node.stop()));
+    nodes.into_iter().for_each(Node::end);
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn a_node_that_stops_hands_its_leaders_over_and_gets_them_again() {
         let topic = plan.topic(1, "moved");
         topic.partitions.iter().any(|partition| partition.leader_id == 3).then_some(())
     });
-    nodes.into_iter().for_each(|node| drop(node.stop()));
+    nodes.into_iter().for_each(Node::end);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_dead_controller_is_replaced_and_its_leaders_are_moved() {
     nodes.push(plan.start_one(leader));
     plan.await_brokers(leader, &[1, 2, 3]);
     plan.topic(leader, "after");
-    nodes.into_iter().for_each(|node| drop(node.stop()));
+    nodes.into_iter().for_each(Node::end);
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn a_minority_cannot_decide_and_can_be_read() {
     nodes.push(plan.start_one(3));
     plan.create_topic(3, "again", 1, 1);
     plan.topic(1, "again");
-    nodes.into_iter().for_each(|node| drop(node.stop()));
+    nodes.into_iter().for_each(Node::end);
 }
 
 #[test]
@@ -129,5 +129,5 @@ fn brokers_and_controllers_may_be_apart() {
     eventually("both brokers follow the log", || {
         (plan.quorum(3).observers.len() == 2).then_some(())
     });
-    nodes.into_iter().rev().for_each(|node| drop(node.stop()));
+    nodes.into_iter().rev().for_each(Node::end);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::support::{Plan, Role};
+use super::support::{Node, Plan, Role};
 
 #[test]
 fn a_second_broker_of_an_id_is_refused() {
@@ -17,7 +17,7 @@ fn a_second_broker_of_an_id_is_refused() {
     let reason = plan.refuses(&twin);
     assert!(reason.contains("node 2") && reason.contains("node.id"), "{reason}");
     plan.await_brokers(1, &[1, 2]);
-    nodes.into_iter().rev().for_each(|node| drop(node.stop()));
+    nodes.into_iter().rev().for_each(Node::end);
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn a_broker_of_another_cluster_is_refused() {
     let nodes = plan.start(&[1, 2]);
     let other = Plan::new(&[Role::Combined, Role::Broker]);
     let others = other.start(&[1, 2]);
-    others.into_iter().rev().for_each(|node| drop(node.stop()));
+    others.into_iter().rev().for_each(Node::end);
     // The second cluster's broker is pointed at the first cluster.
     let mut lost = other.properties(2);
     lost.set(
@@ -37,7 +37,7 @@ fn a_broker_of_another_cluster_is_refused() {
     let reason = plan.refuses(&lost);
     assert!(reason.contains("cluster"), "{reason}");
     plan.await_brokers(1, &[1, 2]);
-    nodes.into_iter().rev().for_each(|node| drop(node.stop()));
+    nodes.into_iter().rev().for_each(Node::end);
 }
 
 #[test]

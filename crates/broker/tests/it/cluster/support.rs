@@ -104,10 +104,6 @@ impl Plan {
         ([127, 0, 0, 1], self.place(id).client_port).into()
     }
 
-    pub fn controller_address(&self, id: i32) -> SocketAddr {
-        ([127, 0, 0, 1], self.place(id).controller_port).into()
-    }
-
     /// The settings of a node.
     pub fn properties(&self, id: i32) -> ServerProperties {
         let place = self.place(id);
@@ -254,6 +250,11 @@ impl Node {
         self.runtime.shutdown_timeout(SOON);
         logs::assert_no_panic();
         began.elapsed()
+    }
+
+    /// Stops in order, however long that takes.
+    pub fn end(self) {
+        self.stop();
     }
 
     /// Ends as a kill would.
