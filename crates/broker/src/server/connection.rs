@@ -192,10 +192,14 @@ impl Connection {
                 answer = &mut waiting => break answer?,
                 ready = self.stream.readable(), if room => {
                     ready?;
+                    let before = self.input.unread().len();
                     if !self.read_some()? {
                         return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
                     }
-                    self.context.info.note_more();
+                    // A socket may be called readable though nothing came since it was last read.
+                    if self.input.unread().len() > before {
+                        self.context.info.note_more();
+                    }
                 }
             }
         };
