@@ -4,7 +4,8 @@ use std::future::Future;
 use std::time::Duration;
 
 pub use tokio::task::{JoinError, JoinHandle};
-pub use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout, timeout_at};
+pub use tokio::time::error::Elapsed;
+pub use tokio::time::{Instant, Sleep, Timeout, sleep, sleep_until, timeout, timeout_at};
 
 /// Runs `future` beside the caller on the async threads.
 pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
