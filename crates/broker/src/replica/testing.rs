@@ -90,7 +90,7 @@ impl Cluster {
     ) -> Arc<Partition> {
         let name = TopicPartition::new("t", 0);
         let dir = dir.join(me.to_string());
-        std::fs::create_dir_all(&dir).unwrap();
+        OsFs::shared().create_dir_all(&dir).unwrap();
         let config = Arc::new(self.log.clone());
         let options = OpenOptions { clean: false, ..OpenOptions::default() };
         let opened = Log::open(OsFs::shared(), &dir, name.clone(), config, &options);
