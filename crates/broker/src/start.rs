@@ -388,6 +388,8 @@ impl Running {
         if let Some(lifecycle) = lifecycle {
             lifecycle.leave(broker.config().cluster.controlled_shutdown_enable).await;
         }
+        // While the others still reach this node, and its clients are told of the next controller.
+        broker.quorum().hand_over().await;
         // Members that wait in a rebalance are told to look for another coordinator, while their connections last.
         if broker.groups().close_all() > 0 {
             task::sleep(LAST_WORDS).await;

@@ -213,7 +213,16 @@ impl Quorum {
         self.shared.work();
     }
 
-    /// Takes no more commands; returns when those before it are answered and this node takes no further part.
+    /// Has another voter lead, if this node does: for a stop that nobody notices. It follows on from here, and leads no more
+    /// before it is opened again. Best called while the others still reach this node.
+    pub async fn hand_over(&self) {
+        if let Some(node) = self.shared.node() {
+            node.hand_over().await;
+        }
+    }
+
+    /// Takes no more commands; returns when those before it are answered, another node leads if this one did, and this node
+    /// takes no further part.
     pub async fn close(&self) {
         let drained = self.execute(|_, _| Ok(Decision::reply(()))).await;
         self.shared.queue.lock().closed = true;
@@ -223,6 +232,7 @@ impl Quorum {
         }
         let node = self.shared.node();
         if let Some(node) = node {
+            node.hand_over().await;
             node.stop().await;
         }
     }

@@ -230,6 +230,8 @@ impl Store {
         if self.segments.last() == Some(&self.next_offset) {
             return Ok(());
         }
+        // A torn write that was cut off again must not come back in what is no longer the last segment.
+        self.file.sync_data()?;
         self.file = self.begin_segment(&self.directory.join(segment_name(self.next_offset)))?;
         self.segments.push(self.next_offset);
         self.position = 0;

@@ -90,7 +90,9 @@ impl Driver {
     async fn lead(&mut self, now: Instant) -> Instant {
         if now >= self.heartbeat {
             self.heartbeat = now + self.node.timing().heartbeat;
-            if let Some(raft) = self.node.raft() {
+            // openraft would only put it behind what waits for the disk.
+            let silent = self.node.leaves() || self.node.machine.log.waits();
+            if let Some(raft) = self.node.raft().filter(|_| !silent) {
                 // A failure shows in the metrics.
                 drop(raft.trigger().heartbeat().await);
             }
@@ -115,6 +117,9 @@ impl Driver {
         };
         let members = metrics.membership_config.membership();
         let votes = self.node.options.is_voter && is_voter(members, self.node.id());
+        if votes && self.node.leaves() {
+            return now + timing.election_max;
+        }
         let alone = votes && members.voter_ids().count() == 1;
         let due = if alone || gone { self.pause } else { (at + self.patience).max(self.pause) };
         if gone && self.pause <= now && self.patience > timing.election_min / 4 {
@@ -157,7 +162,7 @@ impl Driver {
                 timing.election_max,
             );
             let applied = metrics.last_applied.is_some_and(|id| id.leader_id.term == term);
-            reached.then_some((me, applied))
+            (reached && !self.node.leaves()).then_some((me, applied))
         } else {
             let heard = self.node.heard.lock();
             let fresh = now.duration_since(heard.at) <= timing.election_max * 2;

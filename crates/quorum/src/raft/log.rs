@@ -22,7 +22,7 @@ use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::control::{entry_to_batch, payload_of};
 use super::types::{Entry, LogId, StorageError, StorageIOError, Types, Vote, epoch_of, term_of};
@@ -103,7 +103,7 @@ pub(crate) struct Log {
     inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(crate) struct Inner {
     fs: Arc<dyn Fs>,
     directory: PathBuf,
     clock: Arc<dyn Clock>,
@@ -115,6 +115,8 @@ struct Inner {
     /// The last entry, and the offset after it, that a snapshot on disk holds.
     snapshot: watch::Sender<(Option<LogId>, Offset)>,
     cut_off: AtomicBool,
+    /// Entries wait for room on the disk.
+    waits: AtomicBool,
 }
 
 impl Log {
@@ -129,9 +131,9 @@ impl Log {
     ) -> Self {
         let snapshot = watch::Sender::new((entries.purged, entries.purged_end));
         let (disk, entries, vote) = (Mutex::new(disk), RwLock::new(entries), Mutex::new(vote));
-        let cut_off = AtomicBool::new(false);
+        let (cut_off, waits) = (AtomicBool::new(false), AtomicBool::new(false));
         let inner =
-            Inner { fs, directory, clock, executor, disk, entries, vote, snapshot, cut_off };
+            Inner { fs, directory, clock, executor, disk, entries, vote, snapshot, cut_off, waits };
         Self { inner: Arc::new(inner) }
     }
 
@@ -201,10 +203,37 @@ impl Log {
         while let Some(tried) = batches.take() {
             batches = self.blocking(move |inner| inner.write(tried)).await?;
             if batches.is_some() {
+                self.inner.waits.store(true, Ordering::SeqCst);
                 task::sleep(RETRY).await;
             }
         }
+        self.inner.waits.store(false, Ordering::SeqCst);
         Ok(())
+    }
+
+    /// Whether entries wait for room on the disk.
+    pub(crate) fn waits(&self) -> bool {
+        self.inner.waits.load(Ordering::SeqCst)
+    }
+
+    /// Has work done that a full disk puts off: it must be the same however often it is tried.
+    pub(crate) async fn when_there_is_room<R: Send + 'static>(
+        &self,
+        what: &str,
+        work: impl Fn(&Inner) -> io::Result<R> + Send + Sync + 'static,
+    ) -> io::Result<R> {
+        let work = Arc::new(work);
+        loop {
+            let tried = Arc::clone(&work);
+            match self.blocking(move |inner| tried(inner)).await {
+                Err(error) if is_full(&error) => {
+                    error!(%error, directory = %self.inner.directory.display(),
+                        "{what} cannot be written; trying again until it can: make room on the disk");
+                    task::sleep(RETRY).await;
+                }
+                done => return done,
+            }
+        }
     }
 }
 
@@ -251,22 +280,31 @@ impl Inner {
         self.disk.lock().truncate(place, end, epoch)
     }
 
+    /// Lets go of what a snapshot holds. May be done again when it failed.
     fn purge(&self, upto: LogId, snapshot_end: Offset) -> io::Result<()> {
-        let (end, restart) = {
-            let mut known = self.entries.write();
+        let (restart, end) = {
+            let known = self.entries.read();
             let restart = known.last().is_none_or(|last| last.index < upto.index);
             let end = if restart { Some(snapshot_end) } else { known.end_of(upto.index) };
             let Some(end) = end.filter(|end| *end >= known.purged_end) else { return Ok(()) };
-            known.entries.retain(|entry| entry.id.index > upto.index);
-            (known.purged, known.purged_end) = (Some(upto), end);
-            (end, restart)
+            (restart, end)
         };
         let mut disk = self.disk.lock();
         if restart {
-            return disk.restart(end, epoch_of(upto.leader_id.term));
+            disk.restart(end, epoch_of(upto.leader_id.term))?;
+        } else if let Err(error) = disk.remove_before(end) {
+            warn!(%error, "an old segment of the metadata log could not be removed; trying again after the next snapshot");
         }
-        disk.remove_before(end)
+        let mut known = self.entries.write();
+        known.entries.retain(|entry| entry.id.index > upto.index);
+        (known.purged, known.purged_end) = (Some(upto), end);
+        Ok(())
     }
+}
+
+/// Whether the disk has no room, which may pass.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn write_error(error: &io::Error) -> StorageError {
@@ -349,7 +387,7 @@ impl RaftLogStorage<Types> for Log {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
         let vote = *vote;
-        let saved = self.blocking(move |inner| {
+        let saved = self.when_there_is_room("the vote", move |inner| {
             let mut known = inner.vote.lock();
             vote::write_vote(inner.fs.as_ref(), &inner.directory, &vote)?;
             *known = Some(vote);
@@ -395,7 +433,9 @@ impl RaftLogStorage<Types> for Log {
         let mut snapshot = self.inner.snapshot.subscribe();
         let there = snapshot.wait_for(|(last, _)| *last >= Some(upto)).await.map(|known| known.1);
         let end = there.map_err(|_| read_error("the node is stopping"))?;
-        self.blocking(move |inner| inner.purge(upto, end)).await.map_err(|e| write_error(&e))
+        let purged =
+            self.when_there_is_room("the metadata log", move |inner| inner.purge(upto, end));
+        purged.await.map_err(|e| write_error(&e))
     }
 }
 

@@ -3,7 +3,7 @@
 //! Key type: [`Machine`]; openraft drives it through [`Applier`]. Entries are applied in order, listeners are called and the
 //! image is published before openraft hears that they are applied; all of it off the async threads.
 
-use std::io::Cursor;
+use std::io::{self, Cursor};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -25,6 +25,7 @@ use super::types::{
 };
 use super::vote;
 use crate::batches::{ReadError, records_of};
+use crate::error::CommitError;
 use crate::executor::Executor;
 use crate::publish::Publisher;
 use crate::snapshot::{self, SnapshotId};
@@ -157,25 +158,25 @@ impl Machine {
         }
     }
 
-    fn build(&self, image: &ClusterImage, position: &Position) -> Result<Snapshot<Types>, String> {
+    fn build(&self, image: &ClusterImage, position: &Position) -> io::Result<Snapshot<Types>> {
         let id = id_of(position);
         let bytes = snapshot::to_bytes(id, image, position, self.clock.now_ms());
-        let bytes = bytes.map_err(|e| e.to_string())?;
-        snapshot::write_bytes(self.fs.as_ref(), &self.directory, id, &bytes)
-            .map_err(|e| e.to_string())?;
-        self.finish(id, position)?;
+        let bytes = bytes.map_err(storage)?;
+        snapshot::write_bytes(self.fs.as_ref(), &self.directory, id, &bytes).map_err(storage)?;
+        self.finish(id, position);
         info!(offset = position.end, bytes = bytes.len(), "wrote a snapshot of the metadata");
         Ok(Snapshot { meta: self.meta(position), snapshot: Box::new(Cursor::new(bytes)) })
     }
 
     /// A snapshot is on disk: what it covers may go.
-    fn finish(&self, id: SnapshotId, position: &Position) -> Result<(), String> {
+    fn finish(&self, id: SnapshotId, position: &Position) {
         self.log.snapshot_is_there(position.last, Offset(position.end));
-        self.log.roll().map_err(|e| e.to_string())?;
+        if let Err(error) = self.log.roll() {
+            warn!(%error, "no new segment of the metadata log could be begun: the old one goes on until the next snapshot");
+        }
         if let Err(error) = snapshot::remove_older(self.fs.as_ref(), &self.directory, id) {
             warn!(%error, "an old snapshot of the metadata could not be removed");
         }
-        Ok(())
     }
 
     fn meta(&self, position: &Position) -> SnapshotMeta {
@@ -208,16 +209,15 @@ impl Machine {
         Ok(Some(Snapshot { meta: self.meta(&position), snapshot }))
     }
 
-    fn install(&self, meta: &SnapshotMeta, bytes: &[u8]) -> Result<(), String> {
-        let (image, position) =
-            snapshot::read(&self.directory, bytes).map_err(|e| e.to_string())?;
-        let position = position.ok_or("the snapshot does not say where it stands")?;
+    fn install(&self, meta: &SnapshotMeta, bytes: &[u8]) -> io::Result<()> {
+        let (image, position) = snapshot::read(&self.directory, bytes).map_err(io::Error::other)?;
+        let silent = || io::Error::other("the snapshot does not say where it stands");
+        let position = position.ok_or_else(silent)?;
         if position.last != meta.last_log_id {
-            return Err("the snapshot is not the one that was announced".to_owned());
+            return Err(io::Error::other("the snapshot is not the one that was announced"));
         }
         let id = id_of(&position);
-        snapshot::write_bytes(self.fs.as_ref(), &self.directory, id, bytes)
-            .map_err(|e| e.to_string())?;
+        snapshot::write_bytes(self.fs.as_ref(), &self.directory, id, bytes).map_err(storage)?;
         self.log.snapshot_is_there(position.last, Offset(position.end));
         let (delta, applied) = {
             let mut state = self.state.lock();
@@ -238,6 +238,13 @@ impl Machine {
             warn!(%error, "an old snapshot of the metadata could not be removed");
         }
         Ok(())
+    }
+}
+
+fn storage(error: CommitError) -> io::Error {
+    match error {
+        CommitError::Storage(cause) => io::Error::new(cause.kind(), cause),
+        other => io::Error::other(other),
     }
 }
 
@@ -295,6 +302,17 @@ impl Applier {
         let stopped = "a listener or a replay panicked, or the node is stopping".to_owned();
         done.unwrap_or(Err(stopped)).map_err(AnyError::error)
     }
+
+    /// As `blocking`, for what a full disk puts off.
+    async fn when_there_is_room<R: Send + 'static>(
+        &self,
+        work: impl Fn(&Machine) -> io::Result<R> + Send + Sync + 'static,
+    ) -> Result<R, AnyError> {
+        let machine = Arc::clone(&self.0);
+        let work = move || work(&machine);
+        let done = self.0.log.when_there_is_room("a snapshot of the metadata", move |_| work());
+        done.await.map_err(|e| AnyError::new(&e))
+    }
 }
 
 impl RaftStateMachine<Types> for Applier {
@@ -330,7 +348,8 @@ impl RaftStateMachine<Types> for Applier {
         snapshot: Box<Cursor<Vec<u8>>>,
     ) -> Result<(), StorageError> {
         let (meta, bytes) = (meta.clone(), snapshot.into_inner());
-        let installed = self.blocking(move |machine| machine.install(&meta, &bytes)).await;
+        let installed =
+            self.when_there_is_room(move |machine| machine.install(&meta, &bytes)).await;
         installed.map_err(|e| StorageIOError::write_snapshot(None, e).into())
     }
 
@@ -350,7 +369,8 @@ pub(crate) struct Builder {
 impl RaftSnapshotBuilder<Types> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<Types>, StorageError> {
         let (image, position) = (Arc::clone(&self.image), self.position.clone());
-        let built = self.applier.blocking(move |machine| machine.build(&image, &position)).await;
+        let build = move |machine: &Machine| machine.build(&image, &position);
+        let built = self.applier.when_there_is_room(build).await;
         built.map_err(|e| StorageIOError::write_snapshot(None, e).into())
     }
 }

@@ -44,6 +44,8 @@ pub(crate) enum Ask {
     Join(Member),
     /// Are you there?
     Ping,
+    /// I lead no more after this term; that one is to follow.
+    Leaving { term: u64, next: i32 },
 }
 
 /// The answer to a message.
@@ -72,7 +74,7 @@ pub(crate) enum Reply {
     SnapshotAgain { expect: u64, got: u64 },
     /// To [`Ask::Probe`].
     Probe { yes: bool },
-    /// To [`Ask::Join`] and [`Ask::Ping`]: well.
+    /// To [`Ask::Join`], [`Ask::Ping`] and [`Ask::Leaving`]: well.
     Done,
     /// To [`Ask::Join`]: ask that one.
     Elsewhere(Option<i32>),

@@ -2,12 +2,14 @@
 //!
 //! Key type: [`node::Node`]. What openraft needs: `types` (its type configuration), `runtime`, `log` and `vote` (what is on
 //! disk), `machine` (what is applied), `network` and `message` (what is sent). What it is driven by: `elections` (when to ask
-//! for votes), `propose` (commands), `members` (who takes part), `receive` (messages of others).
+//! for votes), `handover` (a leader that stops),
+//! `propose` (commands), `members` (who takes part), `receive` (messages of others).
 
 use std::time::Duration;
 
 pub(crate) mod control;
 pub(crate) mod elections;
+pub(crate) mod handover;
 pub(crate) mod log;
 pub(crate) mod machine;
 pub(crate) mod members;

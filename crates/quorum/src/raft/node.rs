@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use millstream_base::{NodeId, TimestampMs, Uuid};
 use millstream_env::task::{self, Instant};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tracing::error;
 
 use super::machine::Machine;
@@ -20,6 +21,9 @@ use crate::options::{QuorumOptions, Timing};
 use crate::random::Random;
 use crate::status::Leadership;
 use crate::transport::{Peer, Transport, TransportError};
+
+/// How many messages with entries or parts of snapshots wait at most; each has a MiB or so.
+const INBOX: usize = 16;
 
 /// See the module.
 pub(crate) struct Node {
@@ -42,6 +46,10 @@ pub(crate) struct Node {
     /// Upkeep is under way.
     pub keeping: AtomicBool,
     pub stopped: AtomicBool,
+    /// It stops, and leads no more.
+    pub leaving: AtomicBool,
+    /// How many messages may wait for openraft, so that a disk that hangs does not fill the memory.
+    pub inbox: Arc<Semaphore>,
     running: OnceLock<Running>,
     /// What was complained about last, and when.
     complained: Mutex<Option<(String, Instant)>>,
@@ -105,6 +113,8 @@ impl Node {
             trying: AtomicBool::new(false),
             keeping: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
+            inbox: Arc::new(Semaphore::new(INBOX)),
             running: OnceLock::new(),
             complained: Mutex::new(None),
         }
@@ -139,6 +149,8 @@ impl Node {
         if let Some(raft) = raft {
             drop(task::timeout(Duration::from_secs(2), raft.shutdown()).await);
         }
+        // What waits for room on the disk waits no longer.
+        self.machine.log.cut_off();
     }
 
     /// Stops as if the process were killed.
@@ -182,6 +194,25 @@ impl Node {
         configured.map_or_else(|| member.peer(id), |voter| voter.peer.clone())
     }
 
+    /// A message, and where it goes.
+    pub(crate) fn request(
+        &self,
+        id: i32,
+        member: &Member,
+        ask: Ask,
+    ) -> Result<(Peer, Bytes), String> {
+        let request = Request {
+            cluster_id: self.cluster_id(),
+            from: self.id(),
+            directory: self.options.directory_id.0,
+            to: id,
+            expected: member.directory,
+            body: ask,
+        };
+        let bytes = to_bytes(&request).map_err(|e| e.to_string())?;
+        Ok((self.peer(id, member), bytes))
+    }
+
     /// Asks another node.
     pub(crate) async fn call(
         &self,
@@ -193,16 +224,7 @@ impl Node {
         let Some(running) = self.running() else {
             return Err(CallError::Unreachable("this node is not running".to_owned()));
         };
-        let request = Request {
-            cluster_id: self.cluster_id(),
-            from: self.id(),
-            directory: self.options.directory_id.0,
-            to: id,
-            expected: member.directory,
-            body: ask,
-        };
-        let bytes = to_bytes(&request).map_err(|e| CallError::Unreachable(e.to_string()))?;
-        let peer = self.peer(id, member);
+        let (peer, bytes) = self.request(id, member, ask).map_err(CallError::Unreachable)?;
         let answer = match running.transport.call(&peer, bytes, within).await {
             Ok(answer) => answer,
             Err(TransportError::Refused) => {

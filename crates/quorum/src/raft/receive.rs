@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use millstream_base::Uuid;
-use millstream_env::task::Instant;
+use millstream_env::task::{self, Instant};
 use openraft::error::{InstallSnapshotError, RaftError};
 use openraft::raft::{AppendEntriesRequest, InstallSnapshotRequest, VoteRequest};
+
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::control;
 use super::message::{Answer, Appended, Ask, Reply, Request, from_bytes, to_bytes};
@@ -17,6 +19,8 @@ use super::types::{Command, LogId, Payload, Raft, SnapshotMeta, Types, Vote};
 
 /// A greater term is none that elections lead to.
 const MAX_TERM: u64 = i32::MAX as u64 / 2;
+/// What is told when there is no place for a message.
+const BUSY: &str = "the disk of the metadata log takes nothing at the moment";
 /// The largest snapshot that is taken.
 const MAX_SNAPSHOT: u64 = 2 << 30;
 
@@ -63,6 +67,7 @@ impl Node {
             Ask::Probe { last, gone } => Reply::Probe { yes: self.would_vote(last, gone).await },
             Ask::Join(member) => self.admit(from, member).await,
             Ask::Ping => Reply::Done,
+            Ask::Leaving { term, next } => self.is_left(raft, from, term, next).await,
         }
     }
 
@@ -140,8 +145,23 @@ impl Node {
         (heard.leader, heard.at, heard.gone) = (Some(leader), Instant::now(), None);
     }
 
+    /// A place among the messages that wait for openraft; none while the disk takes nothing.
+    fn place(&self) -> Option<OwnedSemaphorePermit> {
+        let room = !self.machine.log.waits();
+        room.then(|| Arc::clone(&self.inbox).try_acquire_owned().ok()).flatten()
+    }
+
     async fn append(&self, raft: &Raft, from: i32, ask: AppendEntriesRequest<Types>) -> Reply {
-        match raft.append_entries(ask).await {
+        let Some(place) = self.place() else { return Reply::Failed(BUSY.to_owned()) };
+        let raft = raft.clone();
+        // Openraft works on it also when nobody waits for the answer any more: its place is taken as long.
+        let work = task::spawn(async move {
+            let done = raft.append_entries(ask).await;
+            drop(place);
+            done
+        });
+        let Ok(done) = work.await else { return Reply::Failed(BUSY.to_owned()) };
+        match done {
             Ok(response) => {
                 let response = Appended::from(response);
                 if !matches!(response, Appended::HigherVote(_)) {
@@ -181,7 +201,15 @@ impl Node {
             return Reply::Refused(reason);
         }
         let ask = InstallSnapshotRequest { vote, meta, offset, data: data.to_vec(), done };
-        match raft.install_snapshot(ask).await {
+        let Some(place) = self.place() else { return Reply::Failed(BUSY.to_owned()) };
+        let raft = raft.clone();
+        let work = task::spawn(async move {
+            let done = raft.install_snapshot(ask).await;
+            drop(place);
+            done
+        });
+        let Ok(done) = work.await else { return Reply::Failed(BUSY.to_owned()) };
+        match done {
             Ok(response) => {
                 if response.vote <= vote {
                     self.heard_from(from);

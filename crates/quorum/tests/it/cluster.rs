@@ -1,7 +1,7 @@
 //! Quorums of several nodes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use millstream_base::{NodeId, Uuid};
@@ -9,14 +9,7 @@ use millstream_metadata::{ClusterImage, ImageDelta};
 use millstream_quorum::{CommitError, ImageListener, MemberError, Timing};
 
 use crate::net::{Cluster, Weather, get, set, voter, wait};
-
-fn run(test: impl Future<Output = ()>) {
-    let filter = tracing_subscriber::EnvFilter::from_default_env();
-    drop(tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init());
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.unwrap().block_on(test);
-}
+use crate::support::run;
 
 #[test]
 fn three_nodes_elect_agree_and_replace_a_dead_leader() {
@@ -220,11 +213,13 @@ fn a_node_alone_grows_to_three_and_shrinks_again() {
         let first = cluster.start(1);
         cluster.set("a", "alone").await;
         let mut ids = vec![1];
+        let grown = Arc::new(AtomicBool::new(false));
         let load = {
-            let first = first.clone();
+            let (first, grown) = (first.clone(), Arc::clone(&grown));
             tokio::spawn(async move {
-                let mut done = 0;
-                for n in 0..2_000 {
+                let (mut done, mut n) = (0, 0);
+                while !grown.load(Ordering::SeqCst) {
+                    n += 1;
                     if set(&first, "load", &n.to_string()).await.is_ok() {
                         done = n;
                     }
@@ -233,6 +228,7 @@ fn a_node_alone_grows_to_three_and_shrinks_again() {
                 done
             })
         };
+        let start = Instant::now();
         for id in [2, 3] {
             // It knows the others, and follows until it is made a voter.
             let mut options = cluster.options(id);
@@ -251,7 +247,8 @@ fn a_node_alone_grows_to_three_and_shrinks_again() {
             let voters: Vec<i32> = status.voters.iter().map(|v| v.peer.id.get()).collect();
             assert_eq!(voters, ids);
         }
-        println!("load went up to {}", load.await.unwrap());
+        grown.store(true, Ordering::SeqCst);
+        println!("grown in {:?} under {} changes", start.elapsed(), load.await.unwrap());
         cluster.agree().await;
         let (leader, _) = cluster.leader().await;
         cluster.kill(leader);

@@ -2,5 +2,10 @@
 //! The metadata log from outside: one node, and quorums of several over a network that loses messages.
 
 mod cluster;
+#[expect(dead_code, reason = "the log's own tests use more of it")]
+#[path = "../../../log/tests/it/fault_fs.rs"]
+mod fault_fs;
+mod handover;
 mod net;
 mod single;
+mod support;

@@ -18,6 +18,8 @@ use millstream_quorum::{
 use millstream_wire::stored::ConfigRecord;
 use parking_lot::Mutex;
 
+use crate::fault_fs::FaultFs;
+
 /// What goes wrong on the way.
 #[derive(Clone, Default)]
 pub struct Weather {
@@ -110,7 +112,9 @@ pub struct Cluster {
     pub directories: BTreeMap<i32, (tempfile::TempDir, Uuid)>,
     pub snapshot_after_bytes: u64,
     pub timing: Timing,
-    pub fs: Arc<dyn Fs>,
+    /// The disks of those that do not use the machine's.
+    pub disks: BTreeMap<i32, Arc<dyn Fs>>,
+    pub executor: Executor,
     pub seed: u64,
 }
 
@@ -128,9 +132,20 @@ impl Cluster {
             directories: BTreeMap::new(),
             snapshot_after_bytes: 1 << 30,
             timing: Timing::of_election_timeout(Duration::from_millis(600)),
-            fs: Arc::new(OsFs),
+            disks: BTreeMap::new(),
+            executor: Executor::blocking(),
             seed,
         }
+    }
+
+    /// Every node with a disk in memory, and all work done where it is asked for: for simulated time.
+    pub fn in_memory(voters: &[i32], seed: u64) -> Self {
+        let mut cluster = Self::new(voters, seed);
+        cluster.executor = Executor::inline();
+        for id in voters {
+            cluster.disks.insert(*id, FaultFs::new());
+        }
+        cluster
     }
 
     pub fn options(&mut self, id: i32) -> Options {
@@ -156,9 +171,9 @@ impl Cluster {
     }
 
     pub fn start_with(&self, options: &Options) -> Result<Quorum, OpenError> {
-        let fs = Arc::clone(&self.fs);
-        let quorum = Quorum::open(fs, SystemClock::new(), Executor::blocking(), options)?;
         let id = options.node_id.get();
+        let fs = self.disks.get(&id).map_or_else(OsFs::shared, Arc::clone);
+        let quorum = Quorum::open(fs, SystemClock::new(), self.executor.clone(), options)?;
         self.net.nodes.lock().insert(id, quorum.clone());
         quorum.start(Arc::new(Side { net: Arc::clone(&self.net), me: id }));
         Ok(quorum)
@@ -178,6 +193,12 @@ impl Cluster {
         if let Some(node) = self.net.nodes.lock().remove(&id) {
             node.abandon();
         }
+    }
+
+    /// As a controlled stop does.
+    pub async fn stop(&self, id: i32) {
+        self.node(id).close().await;
+        self.net.nodes.lock().remove(&id);
     }
 
     pub fn node(&self, id: i32) -> Quorum {
