@@ -90,6 +90,8 @@ impl Admin {
             port: listener.port,
         };
         let request = AddRaftVoterRequest {
+            // Whichever this is; an empty name would be another one's.
+            cluster_id: None,
             timeout_ms: self.timeout_ms(),
             voter_id: id.0,
             voter_directory_id: directory_id,
