@@ -51,8 +51,8 @@ pub(crate) struct Node {
     /// How many messages may wait for openraft, so that a disk that hangs does not fill the memory.
     pub inbox: Arc<Semaphore>,
     running: OnceLock<Running>,
-    /// What was complained about last, and when.
-    complained: Mutex<Option<(String, Instant)>>,
+    /// What was complained about lately, and when.
+    complained: Mutex<Vec<(String, Instant)>>,
 }
 
 /// What there is once a node was started.
@@ -116,7 +116,7 @@ impl Node {
             leaving: AtomicBool::new(false),
             inbox: Arc::new(Semaphore::new(INBOX)),
             running: OnceLock::new(),
-            complained: Mutex::new(None),
+            complained: Mutex::new(Vec::new()),
         }
     }
 
@@ -329,12 +329,15 @@ impl Node {
     /// Says something that is wrong, but not again and again.
     pub(crate) fn complain(&self, reason: &str) {
         const PAUSE: Duration = Duration::from_secs(10);
+        // A few things may be wrong at once, one for each node; whatever a stranger makes up is not remembered for ever.
+        const MOST: usize = 16;
         let mut complained = self.complained.lock();
-        let known = complained.as_ref();
-        if known.is_some_and(|(last, at)| last == reason && at.elapsed() < PAUSE) {
+        complained.retain(|(_, at)| at.elapsed() < PAUSE);
+        if complained.len() >= MOST || complained.iter().any(|(said, _)| said == reason) {
             return;
         }
-        *complained = Some((reason.to_owned(), Instant::now()));
+        complained.push((reason.to_owned(), Instant::now()));
+        drop(complained);
         error!(node = self.id(), "{reason}");
     }
 }
