@@ -122,12 +122,14 @@ pub(crate) fn open(
     Ok(Storage { identity, quorum, replicas, settings })
 }
 
-/// Whether the data directory has a metadata log: the node has been part of a quorum before.
+/// Whether the data directory has something of a metadata log: the node has been part of a quorum before. One that was
+/// refused, or stopped before it heard anything, has an empty log.
 pub(crate) fn knows_quorum(config: &BrokerConfig, fs: &dyn Fs) -> bool {
     let first = || config.log_dirs().first().cloned().unwrap_or_default();
     let dir = config.node.metadata_log_dir.clone().unwrap_or_else(first);
     let files = fs.list(&PathBuf::from(dir).join(METADATA_DIR));
-    files.is_ok_and(|files| !files.is_empty())
+    let told = |name: &str| name.ends_with(".log") || name.ends_with(".checkpoint");
+    files.is_ok_and(|files| files.iter().any(|file| file.size > 0 && told(&file.name)))
 }
 
 /// Opens the logs of partitions and hosts what `image` gives to this broker. Whether the broker was killed when it ran
