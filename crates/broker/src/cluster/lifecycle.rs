@@ -29,12 +29,15 @@ const EAGER_TRIES: u32 = 50;
 const TRY: Duration = Duration::from_secs(3);
 /// How long a broker that stops waits for its leaders to be moved while the controller answers.
 const LONGEST_STOP: Duration = Duration::from_secs(30);
-/// The same while no controller answers: the last node of a cluster has nobody to wait for.
+/// The same while no controller answers.
 const LONGEST_SILENCE: Duration = Duration::from_secs(3);
+/// The same when the other brokers have stopped or do so as well: the last node of a cluster has nobody to wait for.
+const LAST_SILENCE: Duration = Duration::from_millis(300);
 
 /// A registered broker.
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
+    broker: Arc<Broker>,
     leaving: watch::Sender<bool>,
     /// When the controller last answered, and whether it lets the broker stop.
     heard: watch::Receiver<Heard>,
@@ -76,7 +79,8 @@ impl Lifecycle {
             eager_tries: 0,
             silent: false,
         };
-        Self { leaving, heard: hears, task: task::spawn(heart.run()) }
+        let broker = Arc::clone(broker);
+        Self { broker, leaving, heard: hears, task: task::spawn(heart.run()) }
     }
 
     /// Has everything moved away that this broker leads, where `in_order` wants that. Returns when the controller says so,
@@ -94,6 +98,10 @@ impl Lifecycle {
                 break;
             }
             let silence = last.max(began).elapsed();
+            if silence > LAST_SILENCE && self.is_last() {
+                info!("no other broker is left to lead what this broker led");
+                break;
+            }
             if began.elapsed() > LONGEST_STOP || silence > LONGEST_SILENCE {
                 warn!("the broker stops although the controller has not moved all its leaders");
                 break;
@@ -101,6 +109,14 @@ impl Lifecycle {
             drop(task::timeout(Duration::from_millis(100), self.heard.changed()).await);
         }
         self.task.abort();
+    }
+
+    /// Whether every other broker is gone or stops too, and so no leader can be moved.
+    fn is_last(&self) -> bool {
+        let image = self.broker.quorum().image();
+        let me = self.broker.node_id();
+        let mut others = image.brokers.values().filter(|broker| broker.id != me);
+        others.all(|broker| broker.fenced || broker.in_controlled_shutdown)
     }
 }
 
