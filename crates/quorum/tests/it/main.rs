@@ -2,6 +2,7 @@
 //! The metadata log from outside: one node, and quorums of several over a network that loses messages.
 
 mod cluster;
+mod deposed;
 mod disk;
 #[expect(dead_code, reason = "the log's own tests use more of it")]
 #[path = "../../../log/tests/it/fault_fs.rs"]

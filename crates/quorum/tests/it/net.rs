@@ -205,6 +205,10 @@ impl Cluster {
         self.net.nodes.lock().get(&id).cloned().unwrap()
     }
 
+    pub fn is_alive(&self, id: i32) -> bool {
+        self.net.nodes.lock().contains_key(&id)
+    }
+
     pub fn alive(&self) -> Vec<Quorum> {
         self.net.nodes.lock().values().cloned().collect()
     }
