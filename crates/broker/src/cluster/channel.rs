@@ -72,16 +72,11 @@ impl ControllerChannel {
             let mut leadership = broker.leadership().clone();
             leadership.mark_unchanged();
             let left = until.saturating_duration_since(Instant::now());
-            let asked = self.ask(broker, &request, attempt, left);
-            // A controller that is no longer the active one may never answer.
-            let asked = tokio::select! {
-                asked = asked => asked,
-                () = deposed(&mut leadership) => Err(Failure::Again("the active controller changed".to_owned())),
-            };
+            let asked = ask_while_it_leads(broker, &request, attempt, left, &mut leadership).await;
             match asked {
                 Ok(answer) if !answer.is_from_passive() => return Ok(answer),
                 Ok(_) => last = last.or(Some("it is not the active controller".to_owned())),
-                Err(Failure::Again(reason)) => last = Some(reason),
+                Err(Failure::NotSent(reason) | Failure::Unanswered(reason)) => last = Some(reason),
                 Err(Failure::Final(reason)) => {
                     return Err(ControllerError::Refused { api: R::KEY.name(), reason });
                 }
@@ -99,22 +94,68 @@ impl ControllerChannel {
         }
     }
 
-    async fn ask<R>(
+    /// Asks once, for who must know whether an earlier try may have arrived. `None` inside: nothing was sent, or it came to a
+    /// controller that is not the active one.
+    ///
+    /// # Errors
+    /// [`ControllerError`]: it is unknown what came of it.
+    pub(crate) async fn call_once<R>(
         &self,
-        broker: Arc<Broker>,
         request: &R,
         attempt: usize,
         within: Duration,
-    ) -> Result<R::Response, Failure>
+    ) -> Result<Option<R::Response>, ControllerError>
     where
         R: Request + Send + Sync,
-        R::Response: Send,
+        R::Response: ControllerAnswer + Send,
     {
-        match way(&broker, attempt) {
-            Way::Here => ask_myself(broker, request).await,
-            Way::There(node, address) => ask_there(&broker, node, &address, request, within).await,
-            Way::Nowhere => Err(Failure::Again("there is none at the moment".to_owned())),
+        let broker = self.broker.upgrade().ok_or(ControllerError::Stopping)?;
+        let mut leadership = broker.leadership().clone();
+        leadership.mark_unchanged();
+        let api = R::KEY.name();
+        match ask_while_it_leads(broker, request, attempt, within, &mut leadership).await {
+            Ok(answer) => Ok(Some(answer).filter(|answer| !answer.is_from_passive())),
+            Err(Failure::NotSent(_)) => Ok(None),
+            Err(Failure::Unanswered(reason)) => {
+                Err(ControllerError::NoController { api, after: within, last: Some(reason) })
+            }
+            Err(Failure::Final(reason)) => Err(ControllerError::Refused { api, reason }),
         }
+    }
+}
+
+/// One try. A controller that is no longer the active one may never answer.
+async fn ask_while_it_leads<R>(
+    broker: Arc<Broker>,
+    request: &R,
+    attempt: usize,
+    within: Duration,
+    leadership: &mut watch::Receiver<Leadership>,
+) -> Result<R::Response, Failure>
+where
+    R: Request + Send + Sync,
+    R::Response: Send,
+{
+    tokio::select! {
+        asked = ask(broker, request, attempt, within) => asked,
+        () = deposed(leadership) => Err(Failure::Unanswered("the active controller changed".to_owned())),
+    }
+}
+
+async fn ask<R>(
+    broker: Arc<Broker>,
+    request: &R,
+    attempt: usize,
+    within: Duration,
+) -> Result<R::Response, Failure>
+where
+    R: Request + Send + Sync,
+    R::Response: Send,
+{
+    match way(&broker, attempt) {
+        Way::Here => ask_myself(broker, request).await,
+        Way::There(node, address) => ask_there(&broker, node, &address, request, within).await,
+        Way::Nowhere => Err(Failure::NotSent("there is none at the moment".to_owned())),
     }
 }
 
@@ -128,8 +169,10 @@ enum Way {
 
 /// Why one try came to nothing.
 enum Failure {
-    /// Another try may work.
-    Again(String),
+    /// Nobody got it. Another try may work.
+    NotSent(String),
+    /// It may have arrived, and have taken effect. Another try may work.
+    Unanswered(String),
     /// It will not.
     Final(String),
 }
@@ -171,15 +214,16 @@ async fn ask_there<R>(
 where
     R: Request + Send + Sync,
 {
-    let again = |error: ConnectionError| Failure::Again(error.to_string());
+    let not_sent = |error: ConnectionError| Failure::NotSent(error.to_string());
     let channel = if R::KEY == ApiKey::Envelope { Channel::Forward } else { Channel::Control };
     let connection = broker.peers().links().connection(node, address, channel);
     let connection = task::timeout(within, connection).await;
     let connection =
-        connection.map_err(|_| Failure::Again(format!("no connection to {address}")))?;
-    let connection = connection.map_err(again)?;
-    let version = connection.version_of::<R>(None).map_err(again)?;
-    connection.call(request, version, Some(within)).await.map_err(again)
+        connection.map_err(|_| Failure::NotSent(format!("no connection to {address}")))?;
+    let connection = connection.map_err(not_sent)?;
+    let version = connection.version_of::<R>(None).map_err(not_sent)?;
+    let answer = connection.call(request, version, Some(within)).await;
+    answer.map_err(|error| Failure::Unanswered(error.to_string()))
 }
 
 /// This node is the active controller: the request goes to its handler.

@@ -31,6 +31,7 @@ pub(super) fn send_proposals(broker: &Arc<Broker>, stop: &watch::Receiver<bool>)
     task::spawn(async move {
         let send = async {
             let mut again: Vec<Proposed> = Vec::new();
+            let mut attempt = 0;
             loop {
                 let mut batch = std::mem::take(&mut again);
                 let come = broker.replicas().shared().proposals.take();
@@ -40,8 +41,10 @@ pub(super) fn send_proposals(broker: &Arc<Broker>, stop: &watch::Receiver<bool>)
                     batch.extend(more);
                 }
                 batch.retain(|(partition, proposal)| partition.still_proposes(proposal));
+                let batch = newest_of_each(batch);
                 if !batch.is_empty() {
-                    again = send(&broker, batch).await;
+                    attempt += 1;
+                    again = send(&broker, batch, attempt).await;
                 }
             }
         };
@@ -52,11 +55,26 @@ pub(super) fn send_proposals(broker: &Arc<Broker>, stop: &watch::Receiver<bool>)
     })
 }
 
-/// Sends a batch; what must be asked again comes back.
-async fn send(broker: &Broker, batch: Vec<Proposed>) -> Vec<Proposed> {
+/// Of several proposals of one partition only the last: the controller refuses a partition that is named twice.
+fn newest_of_each(batch: Vec<Proposed>) -> Vec<Proposed> {
+    let mut newest: HashMap<(Uuid, PartitionIndex), Proposed> = HashMap::new();
+    for (partition, proposal) in batch {
+        let key = (partition.topic_id, partition.index());
+        let is_older =
+            |known: &Proposed| Arc::ptr_eq(&known.0, &partition) && known.1.id > proposal.id;
+        if !newest.get(&key).is_some_and(is_older) {
+            newest.insert(key, (partition, proposal));
+        }
+    }
+    newest.into_values().collect()
+}
+
+/// Sends a batch, once: whether a try may have arrived is for each partition to know. What must be asked again comes back.
+async fn send(broker: &Broker, batch: Vec<Proposed>, attempt: usize) -> Vec<Proposed> {
     let request = request(broker, &batch);
-    let answers = match broker.controller().call_within(request, WITHIN).await {
-        Ok(response) => Answers::of(response),
+    let answers = match broker.controller().call_once(&request, attempt, WITHIN).await {
+        Ok(Some(response)) => Answers::of(response),
+        Ok(None) => Answers::Refused(ErrorCode::NotController),
         Err(error) => {
             debug!(%error, "the controller could not be asked for changes of in-sync replicas");
             Answers::Unknown
