@@ -70,7 +70,7 @@ pub fn unregister_broker(
     let broker = image.broker(id).ok_or_else(|| not_registered(id))?;
     let record = UnregisterBrokerRecord { broker_id: id.get(), broker_epoch: broker.epoch.get() };
     let presence = Presence::of(image).with(id, false).with_lost(id);
-    let moves = settle_with(image, defaults, &presence, MAX_CHANGES_PER_BATCH - 1);
+    let moves = settle_with(image, defaults, &presence, usize::MAX);
     Ok(after(MetadataRecord::UnregisterBroker(record), moves))
 }
 

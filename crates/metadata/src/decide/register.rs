@@ -12,7 +12,7 @@ use millstream_wire::stored::{BrokerEndpoint, BrokerFeature, RegisterBrokerRecor
 use super::brokers::after;
 use super::directories::is_reserved_directory;
 use super::rules::ElectionDefaults;
-use super::settle::{MAX_CHANGES_PER_BATCH, Presence, Settled, settle_with};
+use super::settle::{Presence, Settled, settle_with};
 use super::{Decision, Refusal};
 use crate::image::{
     BrokerRegistration, ClusterImage, Endpoint, METADATA_VERSION, SupportedFeature,
@@ -83,7 +83,9 @@ pub fn register_broker(
         presence = presence.with_lost(command.id);
     }
     let moves = if command.unfenced || known.is_some() {
-        settle_with(image, command.defaults, &presence, MAX_CHANGES_PER_BATCH - 1)
+        // All at once, however many: a step later nobody would know any more that the process before it was lost with what it
+        // had not synced, and the new one hosts its partitions as soon as it sees itself registered.
+        settle_with(image, command.defaults, &presence, usize::MAX)
     } else {
         Decision::reply(Settled::default())
     };

@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use millstream_base::{NodeId, Offset, Uuid};
+use millstream_base::{BrokerEpoch, NodeId, Offset, Uuid};
 
 use super::*;
 use crate::image::METADATA_VERSION;
@@ -67,6 +67,25 @@ fn a_change_of_more_than_a_batch_is_made_in_several() {
     let image = replayed(&image, &rest.records);
     assert!(!leads_any(&image, NodeId(0)));
     assert!(settle(&image, ElectionDefaults::default()).records.is_empty());
+}
+
+#[test]
+fn a_process_that_crashed_is_out_of_every_isr_at_once() {
+    // Min ISR 2: whoever leaves an ISR of two stays eligible, unless it lost what it had.
+    let image = cluster(4, 4000);
+    let epoch = |image: &ClusterImage, id| image.broker(NodeId(id)).unwrap().epoch;
+    // It comes back before anybody noticed.
+    let incarnation_id = Uuid::from_random([9; 16]);
+    let command = RegisterBroker { incarnation_id, unfenced: false, ..broker(0) };
+    let back = register_broker(&image, &command, Offset(100)).unwrap();
+    assert_eq!(back.reply.settled, Settled { changed: 16_000, more: false });
+    let image = replayed(&image, &back.records);
+    assert_eq!(epoch(&image, 0), BrokerEpoch(100));
+    let holds = |p: &Partition| {
+        p.leader == Some(NodeId(0)) || p.isr.contains(&NodeId(0)) || p.elr.contains(&NodeId(0))
+    };
+    let mut all = image.topics.iter().flat_map(|topic| topic.partitions.values());
+    assert!(!all.any(|partition| holds(partition)));
 }
 
 #[test]
