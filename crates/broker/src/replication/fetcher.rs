@@ -177,6 +177,7 @@ impl Fetcher {
     fn start_over(&mut self) {
         self.connection = None;
         self.under_way = FuturesOrdered::new();
+        self.slots.nothing_under_way();
         self.session.reset();
         self.slots.forget_session();
     }
@@ -200,6 +201,7 @@ impl Fetcher {
                 return Ok(());
             }
         }
+        self.slots.answered();
         self.session.answered(response.session_id);
         let cut = self.take_all(&broker, response).await;
         if cut {
@@ -226,7 +228,7 @@ impl Fetcher {
 
     async fn partition_answered(&mut self, broker: &Broker, key: Key, data: PartitionData) {
         let code = ErrorCode::from_code(data.error_code).unwrap_or(ErrorCode::UnknownServerError);
-        if self.slots.get(key).is_none() {
+        if !self.slots.is_meant(key) {
             return;
         }
         match code {

@@ -27,6 +27,8 @@ pub(super) struct Slot {
     pub position: FetchPosition,
     /// Whether the session at the leader knows it.
     pub in_session: bool,
+    /// The number of the request that named it first as it is now; an earlier one asked in another epoch or place.
+    named_in: Option<u64>,
     paused_until: Option<Instant>,
     failures: u32,
 }
@@ -40,6 +42,9 @@ pub(super) struct Slots {
     /// To be taken out of the session.
     forgotten: Vec<Key>,
     pauses: BTreeSet<(Instant, Key)>,
+    /// How many requests were sent, and how many of them are over.
+    sent: u64,
+    over: u64,
 }
 
 impl Slots {
@@ -64,7 +69,15 @@ impl Slots {
         }
         let in_session = before.is_some_and(|slot| slot.in_session);
         self.forgotten.retain(|gone| *gone != key);
-        let slot = Slot { partition, epoch, position, in_session, paused_until: None, failures: 0 };
+        let slot = Slot {
+            partition,
+            epoch,
+            position,
+            in_session,
+            named_in: None,
+            paused_until: None,
+            failures: 0,
+        };
         self.slots.insert(key, slot);
         self.dirty.insert(key);
     }
@@ -78,6 +91,23 @@ impl Slots {
         if slot.in_session {
             self.forgotten.push(key);
         }
+    }
+
+    /// The oldest request is answered.
+    pub(super) fn answered(&mut self) {
+        self.over += 1;
+    }
+
+    /// No answer is waited for any more.
+    pub(super) fn nothing_under_way(&mut self) {
+        self.over = self.sent;
+    }
+
+    /// Whether what the last answered request says of a partition is about its epoch of now: one that was under way when
+    /// the partition came, or came back, is not.
+    pub(super) fn is_meant(&self, key: Key) -> bool {
+        let named_in = self.get(key).and_then(|slot| slot.named_in);
+        named_in.is_some_and(|number| number <= self.over)
     }
 
     /// One partition, unless it pauses.
@@ -125,7 +155,7 @@ impl Slots {
             }
             self.pauses.remove(&(until, key));
             let Some(slot) = self.slots.get_mut(&key) else { continue };
-            slot.paused_until = None;
+            (slot.paused_until, slot.named_in) = (None, None);
             match slot.partition.next_fetch(slot.epoch) {
                 Some(position) => {
                     slot.position = position;
@@ -166,10 +196,12 @@ impl Slots {
 
     /// What the next request names and takes out; from then on the leader is taken to know it.
     pub(super) fn take_news(&mut self) -> (Vec<(Key, FetchPosition)>, Vec<Key>) {
+        self.sent += 1;
         let mut named = Vec::with_capacity(self.dirty.len());
         for key in self.dirty.drain() {
             if let Some(slot) = self.slots.get_mut(&key) {
                 slot.in_session = true;
+                slot.named_in.get_or_insert(self.sent);
                 named.push((key, slot.position));
             }
         }
