@@ -2,7 +2,7 @@
 //!
 //! Key type: [`AlterPartition`]. What the leader knows of the partition must be what the controller knows, or the leader
 //! is told to look again; a replica may join the ISR only as the very process that fetched (KIP-903). The ISR that
-//! completes a reassignment ends it, and may end the leader's lead with it.
+//! completes a reassignment ends it, and may end the leader's lead with it. A leader that leaves its own ISR resigns.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -172,8 +172,10 @@ fn isr_problem(leader: NodeId, old: &Partition, wanted: &AlteredPartition) -> Op
             return Some(format!("cannot have broker {id} in its ISR twice"));
         }
     }
-    if !wanted.isr.iter().any(|(id, _)| *id == leader) {
-        return Some(format!("cannot have an ISR without its leader {leader}"));
+    if !wanted.isr.iter().any(|(id, _)| *id == leader) && !resigns(old, wanted) {
+        return Some(format!(
+            "cannot have an ISR without its leader {leader}, unless others that are in sync now lead on"
+        ));
     }
     let recovering = wanted.recovery == LeaderRecoveryState::Recovering;
     if recovering && wanted.isr.len() > 1 {
@@ -181,6 +183,14 @@ fn isr_problem(leader: NodeId, old: &Partition, wanted: &AlteredPartition) -> Op
     }
     let recovered = old.leader_recovery_state == LeaderRecoveryState::Recovered;
     (recovering && recovered).then(|| "has recovered and cannot recover again".to_owned())
+}
+
+/// A leader may leave its ISR, when its disk fails: somebody else who has been in sync leads then.
+fn resigns(old: &Partition, wanted: &AlteredPartition) -> bool {
+    let recovered = LeaderRecoveryState::Recovered;
+    !wanted.isr.is_empty()
+        && (old.leader_recovery_state, wanted.recovery) == (recovered, recovered)
+        && wanted.isr.iter().all(|(id, _)| old.isr.contains(id))
 }
 
 /// Why a broker may not be in an ISR.

@@ -108,7 +108,7 @@ fn a_leader_changes_its_isr_only_if_it_knows_what_the_controller_knows() {
     check(&|c| c.partitions[0].partition_epoch -= 1, E::InvalidUpdateVersion);
     check(&|c| c.partitions[0].topic_id = Uuid([9; 16]), E::UnknownTopicId);
     check(&|c| c.partitions[0].index = PartitionIndex(1), E::UnknownTopicOrPartition);
-    check(&|c| c.partitions[0].isr = vec![member(1, 11)], E::InvalidRequest);
+    check(&|c| c.partitions[0].isr.clear(), E::InvalidRequest);
     check(&|c| c.partitions[0].isr.push(member(3, 13)), E::InvalidRequest);
     check(&|c| c.partitions[0].isr.push(member(1, 11)), E::InvalidRequest);
     check(&|c| c.partitions[0].isr[1].1 = BrokerEpoch(5), E::IneligibleReplica);
@@ -126,6 +126,23 @@ fn a_leader_changes_its_isr_only_if_it_knows_what_the_controller_knows() {
         let decision = isr(&image, 0, &[0, 1, 2]).decide(&image).unwrap();
         assert_eq!(decision.reply[0].as_ref().unwrap_err().code, E::IneligibleReplica);
     }
+}
+
+#[test]
+fn a_leader_resigns_by_leaving_its_isr_to_others_that_are_in_it() {
+    let image = set_isr(&cluster(false), 0, &[0, 2]);
+    let before = partition(&image);
+    let refused = isr(&image, 0, &[1, 2]).decide(&image).unwrap();
+    assert!(refused.records.is_empty(), "broker 1 was not in sync");
+    assert_eq!(refused.reply[0].as_ref().unwrap_err().code, ErrorCode::InvalidRequest);
+    let resigned = isr(&image, 0, &[2]).decide(&image).unwrap();
+    assert_eq!(resigned.reply[0].as_ref().unwrap_err().code, ErrorCode::NewLeaderElected);
+    let image = apply(&image, resigned);
+    let after = partition(&image);
+    assert_eq!((after.leader, numbers(&after.isr)), (Some(NodeId(2)), vec![2]));
+    assert!(after.leader_epoch > before.leader_epoch);
+    let again = partition(&set_isr(&image, 2, &[2, 0]));
+    assert_eq!((again.leader, numbers(&again.isr)), (Some(NodeId(2)), vec![2, 0]));
 }
 
 #[test]
