@@ -207,6 +207,13 @@ impl LogDir {
         Ok(names.filter(|n| is_delete_dir(n)).map(|n| self.path.join(n)).collect())
     }
 
+    /// Renames the directory of a log that is not open as [`crate::Log::rename_for_delete`] does with an open one.
+    pub fn rename_for_delete(&self, found: &FoundPartition, id: Uuid) -> Result<(), StorageError> {
+        let to = self.path.join(names::delete_dir(&found.partition, id));
+        let renamed = self.fs.rename(&found.path, &to);
+        renamed.map_err(|e| StorageError::io("rename", &found.path, e))
+    }
+
     /// Removes a directory that [`crate::Log::rename_for_delete`] or [`LogDir::deleted_partitions`] named. Waits for
     /// the disk. Refuses any other path.
     pub fn remove_deleted(&self, path: &Path) -> Result<(), StorageError> {

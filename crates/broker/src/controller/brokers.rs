@@ -108,6 +108,10 @@ impl ActiveController {
         let settled = self.quorum.execute(decide).await?;
         self.heartbeats.lock().forget(id);
         info!(broker = %id, moved = settled.changed, "a broker is unregistered");
+        // One that votes stays until it is removed as a voter.
+        if let Err(error) = self.quorum.remove_observer(id).await {
+            warn!(broker = %id, %error, "the metadata log is still sent to a broker that was unregistered");
+        }
         self.settle_rest(settled).await
     }
 

@@ -26,7 +26,8 @@ pub(crate) fn handle(context: &RequestContext, request: ApiVersionsRequest) -> A
         api_keys: apis::advertised(context.connection.kind),
         supported_features: features.supported,
         finalized_features: features.finalized,
-        finalized_features_epoch: 0,
+        // As in Kafka: up to where the metadata is known here. It never goes back.
+        finalized_features_epoch: context.broker.quorum().applied().get() - 1,
         ..Default::default()
     }
 }

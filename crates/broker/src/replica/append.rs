@@ -111,6 +111,9 @@ impl Partition {
         }
         let appended = inner.log.append(batches, epoch, origin, now);
         inner.complaint.note(&self.name, &appended, now);
+        if matches!(appended, Err(AppendError::Storage(_))) {
+            self.resign(inner);
+        }
         let appended = appended?;
         if appended.flush_due {
             inner.flush_to = inner.log.end_offset();

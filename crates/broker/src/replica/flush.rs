@@ -22,7 +22,7 @@ pub(super) fn start(partition: &Arc<Partition>, inner: &mut Inner) {
 }
 
 /// Flushes until nobody waits any more.
-fn run(partition: &Partition) {
+fn run(partition: &Arc<Partition>) {
     loop {
         let mut inner = partition.lock();
         if !inner.wants_flush() {
@@ -36,6 +36,7 @@ fn run(partition: &Partition) {
             error!(partition = %partition.name, error = %failure, "syncing failed; producers that wait for it are told so");
             let mut inner = partition.lock();
             inner.flush_failed(&failure);
+            partition.resign(&inner);
             inner.flushing = false;
             return;
         }

@@ -48,6 +48,16 @@ pub(crate) enum FollowFailure {
 }
 
 impl FollowFailure {
+    /// What the disk failed at.
+    pub(crate) fn storage(&self) -> Option<&StorageError> {
+        match self {
+            Self::Append(AppendError::Storage(error))
+            | Self::Read(ReadError::Storage(error))
+            | Self::Storage(error) => Some(error),
+            Self::Append(_) | Self::Read(_) | Self::Outdated | Self::Late => None,
+        }
+    }
+
     /// Whether the disk is at fault, and trying again soon is of no use.
     pub(crate) fn is_storage(&self) -> bool {
         let code = match self {
@@ -65,7 +75,7 @@ impl Partition {
     pub(crate) fn next_fetch(&self, epoch: LeaderEpoch) -> Option<FetchPosition> {
         let mut inner = self.lock();
         inner.sync_start();
-        if self.is_gone() {
+        if self.is_gone() || self.lacks_room.load(Ordering::Acquire) {
             return None;
         }
         inner.following(epoch).ok().map(|state| state.next_fetch(inner.log.epochs()))
@@ -87,7 +97,11 @@ impl Partition {
             if position.end != from.offset {
                 return Err(FollowFailure::Late);
             }
-            let must_flush = inner.store(from, now)?;
+            let stored = inner.store(from, now);
+            if stored.as_ref().is_err_and(FollowFailure::is_storage) {
+                self.note_no_room();
+            }
+            let must_flush = stored?;
             (inner.next_fetch(from.epoch)?, must_flush)
         };
         if must_flush {

@@ -1,8 +1,10 @@
 //! Changes of the ISR: followers that fell behind, and what the controller says to what was proposed.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use millstream_partition::{AlterAnswer, AlterOutcome, IsrProposal};
+use millstream_base::{BrokerEpoch, NodeId};
+use millstream_partition::{AlterAnswer, AlterOutcome, IsrProposal, PartitionInfo};
 
 use super::partition::{Inner, Partition, SOME_BYTES};
 use super::role::Role;
@@ -32,6 +34,41 @@ impl Partition {
         if let Some(proposal) = state.check_joining(self.shared.now(), &active) {
             self.shared.proposals.submit(Arc::clone(self), proposal);
         }
+    }
+
+    /// The disk fails under the leader: where others are in sync, one of them is to lead.
+    pub(super) fn resign(self: &Arc<Self>, inner: &Inner) {
+        let Role::Leader(state) = &inner.role else { return };
+        if state.info().isr.len() > 1 {
+            self.note_no_room();
+            self.shared.resigning.submit(Arc::clone(self));
+        }
+    }
+
+    /// The disk took no more: as a follower this replica fetches nothing, and so is not in sync, until it would again.
+    pub(super) fn note_no_room(self: &Arc<Self>) {
+        if !self.lacks_room.swap(true, Ordering::AcqRel) {
+            let key = (self.topic_id, self.index());
+            self.shared.without_room.lock().insert(key, Arc::clone(self));
+        }
+    }
+
+    /// The disk takes bytes again.
+    pub(crate) fn has_room_again(&self) {
+        self.lacks_room.store(false, Ordering::Release);
+        self.shared.without_room.lock().remove(&(self.topic_id, self.index()));
+    }
+
+    /// What metadata says of the partition, and those that could lead in place of this broker. `None` when it does not lead, or
+    /// nobody else is in sync.
+    pub(crate) fn resignation(&self) -> Option<(PartitionInfo, Vec<(NodeId, BrokerEpoch)>)> {
+        let inner = self.lock();
+        let Role::Leader(state) = &inner.role else { return None };
+        let info = state.info().clone();
+        let others = info.isr.iter().filter(|id| **id != self.shared.me);
+        let active = |id: &NodeId| self.shared.active_epoch(*id).map(|epoch| (*id, epoch));
+        let others: Vec<_> = others.filter_map(active).collect();
+        (!others.is_empty() && !self.is_gone()).then_some((info, others))
     }
 
     /// Whether that proposal is still under way here.

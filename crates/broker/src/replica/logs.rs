@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use millstream_base::{NodeId, Offset, TimestampMs, TopicPartition, Uuid};
 use millstream_env::clock::Clock;
+use millstream_env::fs::OpenMode;
 use millstream_env::random::Random;
 use millstream_env::task;
 use millstream_log::{
@@ -23,6 +24,12 @@ use millstream_metadata::ClusterImage;
 use tracing::{debug, error, info, warn};
 
 use super::partition::Partition;
+
+/// The file that is written to see whether there is room, and its size.
+const ROOM_PROBE: &str = "room.probe";
+const ROOM_PROBE_BYTES: usize = 256 << 10;
+/// How much must be free after a disk was full, where it is not a small one.
+const ROOM: u64 = 16 << 20;
 
 /// One log directory.
 #[derive(Debug)]
@@ -55,6 +62,22 @@ impl Dir {
             Some(error) => Err(error.clone()),
             None => self.dir.space(),
         }
+    }
+
+    /// Whether bytes can be written again after the disk was full: some, and more than a few.
+    pub(crate) fn has_room(&self) -> bool {
+        let Ok((free, total)) = self.space() else { return false };
+        let path = self.path().join(ROOM_PROBE);
+        let fs = self.dir.fs();
+        let write = || -> std::io::Result<()> {
+            let file = fs.open(&path, OpenMode::Create)?;
+            file.write_all_at(&vec![0; ROOM_PROBE_BYTES], 0)?;
+            file.sync_data()
+        };
+        let written = free >= ROOM.min(total / 20) && write().is_ok();
+        // Where nothing was written there may be nothing to remove.
+        drop(fs.remove_file(&path));
+        written
     }
 
     /// Whether it is in service.
@@ -434,6 +457,22 @@ impl Logs {
 }
 
 impl Dir {
+    /// Has the log of a partition that moved to other brokers removed, as it is when that happens while the broker runs. Whether
+    /// that could be begun; the directory is removed with those of deleted partitions.
+    fn remove_moved(&self, found: &FoundPartition) -> bool {
+        let id = found.topic_id.unwrap_or(Uuid::ZERO);
+        match self.dir.rename_for_delete(found, id) {
+            Ok(()) => {
+                info!(partition = %found.partition, "moved to other brokers while this one was down; the log here is deleted");
+                true
+            }
+            Err(error) => {
+                warn!(partition = %found.partition, %error, "the log of a partition that moved away cannot be removed");
+                false
+            }
+        }
+    }
+
     fn fail(&self, failure: StorageError) {
         error!(path = %self.path().display(), error = %failure,
             "the log directory is out of service, with all partitions in it; the others go on");
@@ -549,6 +588,7 @@ fn open_dir(
     config_of: &(dyn Fn(&TopicPartition) -> Arc<LogConfig> + Sync),
 ) -> Result<DirOpened, StorageError> {
     let mut found = dir.dir.partitions()?;
+    found.retain(|found| !has_moved(image, me, found) || !dir.remove_moved(found));
     found.retain_mut(|found| belongs(image, me, found));
     dir.held.store(found.len(), Ordering::Relaxed);
     let unclean = !dir.dir.was_clean() && !found.is_empty();
@@ -577,6 +617,14 @@ fn open_dir(
         }
     }
     Ok(opened)
+}
+
+/// Whether the log's very topic is there, and other brokers have the partition: it moved away while this one was down.
+fn has_moved(image: &ClusterImage, me: NodeId, found: &FoundPartition) -> bool {
+    let TopicPartition { topic, partition } = &found.partition;
+    let known = image.topics.get(topic).filter(|topic| found.topic_id == Some(topic.id));
+    let partition = known.and_then(|topic| topic.partition(*partition));
+    partition.is_some_and(|partition| !partition.has_replica(me))
 }
 
 /// Whether metadata gives this log to broker `me`. Its topic's id is filled in where a crash has lost it.

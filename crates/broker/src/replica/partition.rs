@@ -67,6 +67,8 @@ pub(crate) struct Partition {
     pub(super) shared: Arc<Shared>,
     settings: RwLock<Settings>,
     gone: AtomicBool,
+    /// The disk took no more; nothing is fetched until it does.
+    pub(super) lacks_room: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -108,6 +110,7 @@ impl Partition {
             shared,
             settings: RwLock::new(settings),
             gone: AtomicBool::new(false),
+            lacks_room: AtomicBool::new(false),
             inner: Mutex::new(inner),
         })
     }

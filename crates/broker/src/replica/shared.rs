@@ -1,13 +1,15 @@
 //! What all partitions of a broker share.
 //!
-//! Key types: [`Shared`], [`Proposals`] (changes of ISRs on their way to the controller).
+//! Key types: [`Shared`], [`Proposals`] (changes of ISRs on their way to the controller), [`Resigning`] (partitions that
+//! others should lead, since the disk fails here).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use millstream_base::{BrokerEpoch, NodeId};
+use millstream_base::{BrokerEpoch, NodeId, PartitionIndex, Uuid};
 use millstream_config::BrokerConfig;
 use millstream_env::clock::Clock;
 use millstream_metadata::ClusterImage;
@@ -30,6 +32,10 @@ pub(crate) struct Shared {
     pub image: ArcSwap<ClusterImage>,
     /// Changes of ISRs that the controller is to be asked for.
     pub proposals: Proposals,
+    /// Partitions that others should lead.
+    pub resigning: Resigning,
+    /// Partitions whose disk took no more, until it does.
+    pub without_room: Mutex<HashMap<(Uuid, PartitionIndex), Arc<Partition>>>,
     /// A log was cut below what its checkpoint may say is on the disk.
     pub cut_below_checkpoint: AtomicBool,
 }
@@ -41,9 +47,19 @@ impl Shared {
         clock: Arc<dyn Clock>,
         config: Arc<ArcSwap<BrokerConfig>>,
     ) -> Arc<Self> {
-        let (image, proposals) = (ArcSwap::default(), Proposals::default());
-        let cut_below_checkpoint = AtomicBool::new(false);
-        Arc::new(Self { me, clock, config, image, proposals, cut_below_checkpoint })
+        let (proposals, resigning) = (Proposals::default(), Resigning::default());
+        let (image, cut_below_checkpoint) = (ArcSwap::default(), AtomicBool::new(false));
+        let without_room = Mutex::default();
+        Arc::new(Self {
+            me,
+            clock,
+            config,
+            image,
+            proposals,
+            resigning,
+            without_room,
+            cut_below_checkpoint,
+        })
     }
 
     /// Monotonic time.
@@ -92,6 +108,33 @@ impl Proposals {
             let all = std::mem::take(&mut *self.waiting.lock());
             if !all.is_empty() {
                 return all;
+            }
+            self.come.notified().await;
+        }
+    }
+}
+
+/// Partitions whose leader here cannot write, each once.
+#[derive(Debug, Default)]
+pub(crate) struct Resigning {
+    waiting: Mutex<HashMap<(Uuid, PartitionIndex), Arc<Partition>>>,
+    come: Notify,
+}
+
+impl Resigning {
+    /// Names one.
+    pub(crate) fn submit(&self, partition: Arc<Partition>) {
+        let key = (partition.topic_id, partition.index());
+        self.waiting.lock().insert(key, partition);
+        self.come.notify_one();
+    }
+
+    /// Waits for some and takes them all.
+    pub(crate) async fn take(&self) -> Vec<Arc<Partition>> {
+        loop {
+            let all = std::mem::take(&mut *self.waiting.lock());
+            if !all.is_empty() {
+                return all.into_values().collect();
             }
             self.come.notified().await;
         }

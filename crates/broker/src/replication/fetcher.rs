@@ -308,9 +308,16 @@ impl Fetcher {
                 }
             }
             Err(failure) => {
-                if let Some(slot) = self.slots.get(key) {
-                    warn!(partition = %slot.partition.name, leader = %self.id.leader, error = %failure,
-                        "what the leader sent cannot be stored; it is fetched again");
+                let Some(slot) = self.slots.get(key) else { return };
+                let what = "what the leader sent cannot be stored; it is fetched again";
+                match failure.storage() {
+                    // A full disk may stay so for long.
+                    Some(storage) => {
+                        slot.partition.complain(storage, broker.clock().now_ms(), what);
+                    }
+                    None => {
+                        warn!(partition = %slot.partition.name, leader = %self.id.leader, error = %failure, "{what}");
+                    }
                 }
                 match failure.is_storage() {
                     true => self.slots.pause_for(key, backoff(broker)),

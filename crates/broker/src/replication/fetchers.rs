@@ -139,6 +139,15 @@ impl Fetchers {
         }
     }
 
+    /// Has a partition fetched that its fetcher gave up, as it is assigned now.
+    pub(super) fn resume(&self, partition: &Partition) {
+        let mut table = self.table.lock();
+        let assigned = table.assigned.get(&(partition.topic_id, partition.index())).cloned();
+        if let Some((id, epoch, partition)) = assigned {
+            table.post(id, vec![Change::Fetch(partition, epoch)]);
+        }
+    }
+
     /// `num.replica.fetchers` may have changed.
     pub(crate) fn resize(&self) {
         let all: Vec<_> = self.table.lock().assigned.values().cloned().collect();

@@ -10,6 +10,7 @@ mod isr;
 mod leaders;
 mod nearest;
 mod request;
+mod resign;
 mod slots;
 
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub(crate) fn start(broker: &Arc<Broker>, stop: &watch::Receiver<bool>) -> Vec<J
         isr::send_proposals(broker, stop),
         isr::check_lag(broker, stop),
         isr::check_joining(broker, stop),
+        resign::send_resignations(broker, stop),
+        resign::await_room(broker, stop),
         keep_high_watermarks(broker, stop),
     ]
 }

@@ -97,6 +97,8 @@ impl Cluster {
     fn restart(&mut self, id: i32) {
         self.nodes.push(self.plan.start_one(id));
         self.plan.await_brokers(self.any(), &ALL);
+        // The next to die must not be the only one in sync.
+        self.plan.await_in_sync(self.any());
     }
 
     /// A client of the group's or transaction's coordinator.

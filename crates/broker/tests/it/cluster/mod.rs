@@ -1,6 +1,9 @@
 //! Several nodes: how they come together, what one of them may lose, and who is kept out.
 
 mod coordinators;
+mod full_disk;
+mod growing;
+mod handover;
 mod lifecycle;
 mod membership;
 mod support;

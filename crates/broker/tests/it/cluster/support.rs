@@ -5,17 +5,20 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millstream_base::ErrorCode;
 use millstream_broker::{Running, StartError};
 use millstream_config::{BrokerConfig, ServerProperties};
+use millstream_env::fs::{Fs, OsFs};
 use millstream_wire::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use millstream_wire::messages::describe_quorum::{
     DescribeQuorumRequest, RequestPartitionData, RequestTopicData, ResponsePartitionData,
 };
 use millstream_wire::messages::metadata::{
-    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseTopic,
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponsePartition,
+    MetadataResponseTopic,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -60,7 +63,7 @@ pub struct Node {
 }
 
 /// Ports that are free at the moment.
-fn free_ports(count: usize) -> Vec<u16> {
+pub fn free_ports(count: usize) -> Vec<u16> {
     let held: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     held.iter().map(|it| it.local_addr().unwrap().port()).collect()
 }
@@ -104,6 +107,10 @@ impl Plan {
         ([127, 0, 0, 1], self.place(id).client_port).into()
     }
 
+    pub fn controller_address(&self, id: i32) -> SocketAddr {
+        ([127, 0, 0, 1], self.place(id).controller_port).into()
+    }
+
     /// The settings of a node.
     pub fn properties(&self, id: i32) -> ServerProperties {
         let place = self.place(id);
@@ -139,8 +146,17 @@ impl Plan {
 
     /// Starts these nodes beside one another; all serve when this returns.
     pub fn start(&self, ids: &[i32]) -> Vec<Node> {
-        let starting: Vec<_> =
-            ids.iter().map(|id| (*id, self.begin(&self.properties(*id)))).collect();
+        self.start_with(ids, 0, &OsFs::shared())
+    }
+
+    /// Starts all nodes; the one named lies on another file system.
+    pub fn start_with(&self, ids: &[i32], special: i32, fs: &Arc<dyn Fs>) -> Vec<Node> {
+        let fs_of = |id| if id == special { Arc::clone(fs) } else { OsFs::shared() };
+        let begin = |id: &i32| (*id, self.begin(&self.properties(*id), fs_of(*id)));
+        self.wait(ids.iter().map(begin).collect())
+    }
+
+    fn wait(&self, starting: Vec<(i32, Begun)>) -> Vec<Node> {
         let deadline = Instant::now() + 2 * SOON;
         let wait = |(id, (runtime, starting)): (i32, Begun)| {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -159,9 +175,19 @@ impl Plan {
         self.start(&[id]).remove(0)
     }
 
+    /// Starts a node with settings of its own.
+    pub fn start_as(&self, id: i32, properties: &ServerProperties) -> Node {
+        self.wait(vec![(id, self.begin(properties, OsFs::shared()))]).remove(0)
+    }
+
+    /// Begins to start a node that may never serve.
+    pub fn begin_as(&self, properties: &ServerProperties) -> Begun {
+        self.begin(properties, OsFs::shared())
+    }
+
     /// The text with which a start fails.
     pub fn refuses(&self, properties: &ServerProperties) -> String {
-        let (runtime, starting) = self.begin(properties);
+        let (runtime, starting) = self.begin(properties, OsFs::shared());
         let outcome = runtime.block_on(async { tokio::time::timeout(2 * SOON, starting).await });
         let text = match outcome {
             Ok(Ok(Ok(_))) => panic!("the node started"),
@@ -172,11 +198,11 @@ impl Plan {
         text
     }
 
-    fn begin(&self, properties: &ServerProperties) -> Begun {
+    fn begin(&self, properties: &ServerProperties, fs: Arc<dyn Fs>) -> Begun {
         logs::keep();
         let runtime = broker::runtime();
         let config = BrokerConfig::load(properties).unwrap();
-        let starting = runtime.spawn(Box::pin(millstream_broker::start(config)));
+        let starting = runtime.spawn(Box::pin(millstream_broker::start_on(config, fs)));
         (runtime, starting)
     }
 
@@ -198,6 +224,23 @@ impl Plan {
             known.sort_unstable();
             (known == expected).then_some(())
         });
+    }
+
+    /// Waits until all replicas of all partitions are in sync, as node `id` tells it.
+    pub fn await_in_sync(&self, id: i32) {
+        let is_whole = |it: &MetadataResponsePartition| {
+            it.leader_id > 0 && it.isr_nodes.len() == it.replica_nodes.len()
+        };
+        let lagging = || {
+            let topics = self.metadata(id).topics;
+            let all = topics.into_iter().flat_map(|topic| topic.partitions);
+            all.filter(|it| !is_whole(it)).collect::<Vec<_>>()
+        };
+        let deadline = Instant::now() + SOON;
+        while !lagging().is_empty() {
+            assert!(Instant::now() < deadline, "never in sync: {:?}\n{}", lagging(), logs::all());
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Creates a topic by way of node `by`.
@@ -240,7 +283,8 @@ impl Plan {
     }
 }
 
-type Begun = (Runtime, tokio::task::JoinHandle<Result<Running, StartError>>);
+/// A node that starts, and the runtime that it does so on.
+pub type Begun = (Runtime, tokio::task::JoinHandle<Result<Running, StartError>>);
 
 impl Node {
     /// Stops in order.

@@ -63,11 +63,24 @@ pub fn request_bytes<R: Request>(version: i16, correlation_id: i32, request: &R)
 impl Client {
     /// A new connection to `address`.
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { stream, next: 1 }
+        Self::try_connect(address).unwrap()
+    }
+
+    /// The same to a broker that may be gone.
+    pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, next: 1 })
+    }
+
+    /// [`Self::call`] of a broker that may go meanwhile.
+    pub fn try_call<R: Request>(&mut self, version: i16, request: &R) -> io::Result<R::Response> {
+        let sent = Sent { correlation_id: self.next, version };
+        self.next += 1;
+        self.stream.write_all(&request_bytes(version, sent.correlation_id, request))?;
+        Ok(decode::<R>(self.receive_frame()?, sent))
     }
 
     /// The socket.
