@@ -33,6 +33,8 @@ struct Driver {
     pause: Instant,
     /// The term in which this node leads, and since when.
     leads: Option<(u64, Instant)>,
+    /// Since when it leads without reaching a majority.
+    lost: Option<Instant>,
 }
 
 /// Drives a node until it is stopped.
@@ -48,6 +50,7 @@ pub(crate) async fn drive(node: Arc<Node>) {
         patience,
         pause: now,
         leads: None,
+        lost: None,
     };
     while !node.stopped.load(Ordering::SeqCst) {
         let newest = metrics.borrow_and_update().clone();
@@ -79,6 +82,7 @@ impl Driver {
         if !leads {
             self.leads = None;
         }
+        self.mute(metrics, now);
         self.publish(metrics, now);
         self.node.snapshot_if_due().await;
         if leads {
@@ -87,11 +91,28 @@ impl Driver {
         self.follow(metrics, now)
     }
 
+    /// A leader that reaches no majority is silent at times: it may well be heard by voters whose answers are lost, which would
+    /// elect no other as long. It is not silent for good, since there may be no other with its log.
+    fn mute(&mut self, metrics: &RaftMetrics<i32, Member>, now: Instant) {
+        let timing = self.node.timing();
+        let members = metrics.membership_config.membership();
+        let reaches = |since| self.node.reaches_majority(members, since, timing.election_max);
+        let lost = self.leads.is_some_and(|(_, since)| !reaches(since));
+        self.lost = lost.then(|| self.lost.unwrap_or(now));
+        let silent = self.lost.is_some_and(|lost| {
+            let phase = timing.election_max.as_micros().max(1) * 3;
+            now.duration_since(lost).as_micros() / phase % 2 == 0
+        });
+        self.node.muted.store(silent, Ordering::SeqCst);
+    }
+
     async fn lead(&mut self, now: Instant) -> Instant {
         if now >= self.heartbeat {
             self.heartbeat = now + self.node.timing().heartbeat;
             // openraft would only put it behind what waits for the disk.
-            let silent = self.node.leaves() || self.node.machine.log.waits();
+            let silent = self.node.leaves()
+                || self.node.muted.load(Ordering::SeqCst)
+                || self.node.machine.log.waits();
             if let Some(raft) = self.node.raft().filter(|_| !silent) {
                 // A failure shows in the metrics.
                 drop(raft.trigger().heartbeat().await);

@@ -64,6 +64,12 @@ impl Node {
         drop(turn);
     }
 
+    /// It goes on after all.
+    pub(crate) fn stay(&self) {
+        self.leaving.store(false, Ordering::SeqCst);
+        self.wake.notify_one();
+    }
+
     /// The voter that has most of the log, among those that were not tried.
     async fn successor(&self, raft: &Raft, tried: &[i32]) -> Option<i32> {
         let deadline = Instant::now() + ATTEMPT;

@@ -60,6 +60,7 @@ impl Node {
 
     /// Lets a node follow the log that asks for it.
     pub(crate) async fn admit(&self, from: i32, member: Member) -> Reply {
+        self.is_at(member.peer(from));
         if !self.leadership.borrow().is_me {
             let leader = self.leadership.borrow().leader.map(NodeId::get);
             return Reply::Elsewhere(leader.filter(|leader| *leader != self.id()));
@@ -164,6 +165,11 @@ impl Node {
         }
         self.change(Change::RemoveVoters(BTreeSet::from([id.get()]))).await?;
         info!(node = id.get(), "a voter was removed from the metadata quorum");
+        if id.get() == self.id() {
+            // One without a vote does not lead.
+            self.hand_over().await;
+            self.stay();
+        }
         Ok(())
     }
 
@@ -189,13 +195,12 @@ impl Node {
             drop(self.change(Change::ReplaceAllVoters(next.clone())).await);
             return;
         }
-        let contacts = self.contacts.lock().clone();
+        let (contacts, places) = (self.contacts.lock().clone(), self.known_places());
         let mut changed = BTreeMap::new();
         for (id, member) in members.nodes() {
             let mut newer = member.clone();
-            let configured = self.options.voters.iter().find(|voter| voter.peer.id.get() == *id);
-            if let Some(voter) = configured {
-                (newer.host, newer.port) = (voter.peer.host.clone(), voter.peer.port);
+            if let Some(peer) = places.get(id) {
+                (newer.host, newer.port) = (peer.host.clone(), peer.port);
             }
             if *id == self.id() {
                 let me = self.me();

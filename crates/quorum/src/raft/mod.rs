@@ -2,7 +2,7 @@
 //!
 //! Key type: [`node::Node`]. What openraft needs: `types` (its type configuration), `runtime`, `log` and `vote` (what is on
 //! disk), `machine` (what is applied), `network` and `message` (what is sent). What it is driven by: `elections` (when to ask
-//! for votes), `handover` (a leader that stops),
+//! for votes), `handover` (a leader that stops), `places` (where members are),
 //! `propose` (commands), `members` (who takes part), `receive` (messages of others).
 
 use std::time::Duration;
@@ -17,6 +17,7 @@ pub(crate) mod message;
 pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod open;
+pub(crate) mod places;
 pub(crate) mod propose;
 pub(crate) mod receive;
 pub(crate) mod runtime;

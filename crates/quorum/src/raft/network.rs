@@ -4,6 +4,7 @@
 //! metadata directory that the log remembers.
 
 use std::sync::Weak;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use openraft::AnyError;
@@ -68,6 +69,10 @@ impl RaftNetwork<Types> for Link {
         rpc: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<i32>, Failed> {
+        if self.node.upgrade().is_some_and(|node| node.muted.load(Ordering::SeqCst)) {
+            let reason = "this leader reaches no majority and is silent for a while";
+            return Err(failed(CallError::Unreachable(reason.to_owned())));
+        }
         let sent = rpc.entries.last().map(|entry| entry.log_id).or(rpc.prev_log_id);
         let reply = self.call(Ask::Append(rpc), option.hard_ttl()).await.map_err(failed)?;
         let Reply::Append(response) = reply else { return Err(unexpected()) };

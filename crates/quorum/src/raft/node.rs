@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use millstream_base::{NodeId, TimestampMs, Uuid};
+use millstream_base::{TimestampMs, Uuid};
 use millstream_env::task::{self, Instant};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -16,6 +16,7 @@ use tracing::error;
 
 use super::machine::Machine;
 use super::message::{Answer, Appended, Ask, Reply, Request, from_bytes, to_bytes};
+use super::places::Place;
 use super::types::{LogId, Member, Membership, Raft};
 use crate::options::{QuorumOptions, Timing};
 use crate::random::Random;
@@ -34,6 +35,10 @@ pub(crate) struct Node {
     pub address: Mutex<Option<Peer>>,
     pub heard: Mutex<Heard>,
     pub contacts: Mutex<BTreeMap<i32, Contact>>,
+    /// Where members are reached.
+    pub places: Mutex<BTreeMap<i32, Place>>,
+    /// It leads and reaches no majority: nobody hears of it for a while.
+    pub muted: AtomicBool,
     pub random: Mutex<Random>,
     /// Wakes the driver.
     pub wake: Notify,
@@ -106,6 +111,8 @@ impl Node {
             address: Mutex::new(address),
             heard: Mutex::new(Heard { leader: None, at: Instant::now(), gone: None }),
             contacts: Mutex::default(),
+            places: Mutex::default(),
+            muted: AtomicBool::new(false),
             random: Mutex::new(random),
             wake: Notify::new(),
             jobs: Notify::new(),
@@ -188,12 +195,6 @@ impl Node {
         agreed.or_else(|| self.options.cluster_id.clone())
     }
 
-    /// Where a node is reached: what the settings say wins over what the log remembers.
-    fn peer(&self, id: i32, member: &Member) -> Peer {
-        let configured = self.options.voters.iter().find(|voter| voter.peer.id == NodeId(id));
-        configured.map_or_else(|| member.peer(id), |voter| voter.peer.clone())
-    }
-
     /// A message, and where it goes.
     pub(crate) fn request(
         &self,
@@ -225,10 +226,14 @@ impl Node {
             return Err(CallError::Unreachable("this node is not running".to_owned()));
         };
         let (peer, bytes) = self.request(id, member, ask).map_err(CallError::Unreachable)?;
-        let answer = match running.transport.call(&peer, bytes, within).await {
+        let answer = running.transport.call(&peer, bytes, within).await;
+        let was_there = self.is_reached(id, &peer, answer.is_ok());
+        let answer = match answer {
             Ok(answer) => answer,
             Err(TransportError::Refused) => {
-                self.is_gone(id);
+                if was_there {
+                    self.is_gone(id);
+                }
                 return Err(CallError::Unreachable(TransportError::Refused.to_string()));
             }
             Err(TransportError::Timeout) => {
@@ -245,7 +250,9 @@ impl Node {
 
     /// Whether an answer counts.
     fn judge(&self, id: i32, member: &Member, answer: Answer) -> Result<Reply, CallError> {
+        let id = if is_nameless(id) { answer.from } else { id };
         if answer.from != id {
+            self.is_elsewhere(id);
             let reason = format!(
                 "node {} answers where node {id} is expected: controller.quorum.voters names a wrong address",
                 answer.from
@@ -340,6 +347,12 @@ impl Node {
         drop(complained);
         error!(node = self.id(), "{reason}");
     }
+}
+
+/// Whether an id stands for whoever is found at an address: a bootstrap server, of which only that is known. Ids of nodes are
+/// not negative, and -1 is nobody.
+pub(crate) fn is_nameless(id: i32) -> bool {
+    id < -1
 }
 
 /// Whether a directory is not the one that is remembered.

@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::control;
 use super::message::{Answer, Appended, Ask, Reply, Request, from_bytes, to_bytes};
-use super::node::{Node, is_another, lost_disk};
+use super::node::{Node, is_another, is_nameless, lost_disk};
 use super::types::{Command, LogId, Payload, Raft, SnapshotMeta, Types, Vote};
 
 /// A greater term is none that elections lead to.
@@ -74,7 +74,8 @@ impl Node {
     /// Why a message is not listened to, if it is not.
     fn refusal(&self, request: &Request) -> Option<String> {
         let from = request.from;
-        if request.to != self.id() || from == self.id() {
+        let is_meant = request.to == self.id() || is_nameless(request.to);
+        if !is_meant || from == self.id() {
             return Some(format!(
                 "this is node {}, but the message is from node {from} for node {}: two nodes have one id, or \
                  controller.quorum.voters names a wrong address",

@@ -8,6 +8,7 @@ mod disk;
 #[path = "../../../log/tests/it/fault_fs.rs"]
 mod fault_fs;
 mod handover;
+mod members;
 mod net;
 mod single;
 mod support;

@@ -36,6 +36,8 @@ pub struct Weather {
 /// The network: who is there, and what goes wrong.
 pub struct Net {
     nodes: Mutex<BTreeMap<i32, Quorum>>,
+    /// Where they listen.
+    places: Mutex<BTreeMap<i32, (String, u16)>>,
     pub weather: Mutex<Weather>,
     random: Mutex<u64>,
     /// Some of the messages that went by.
@@ -67,7 +69,8 @@ struct Side {
 
 impl Transport for Side {
     fn call<'a>(&'a self, to: &'a Peer, request: Bytes, within: Duration) -> Call<'a> {
-        let (net, me, to) = (Arc::clone(&self.net), self.me, to.id.get());
+        let (net, me, place) = (Arc::clone(&self.net), self.me, (to.host.clone(), to.port));
+        let to = to.id.get();
         {
             let mut heard = net.heard.lock();
             if heard.len() < 40 {
@@ -79,7 +82,8 @@ impl Transport for Side {
                 if !net.pass(me, to).await {
                     std::future::pending::<()>().await;
                 }
-                let node = net.nodes.lock().get(&to).cloned();
+                let there = net.places.lock().get(&to) == Some(&place);
+                let node = net.nodes.lock().get(&to).filter(|_| there).cloned();
                 let Some(node) = node else { return Err(TransportError::Refused) };
                 if net.draw() % 100 < net.weather.lock().doubled {
                     let (node, request) = (node.clone(), request.clone());
@@ -122,6 +126,7 @@ impl Cluster {
     pub fn new(voters: &[i32], seed: u64) -> Self {
         let net = Net {
             nodes: Mutex::default(),
+            places: Mutex::default(),
             weather: Mutex::default(),
             random: Mutex::new(seed),
             heard: Mutex::default(),
@@ -174,6 +179,7 @@ impl Cluster {
         let id = options.node_id.get();
         let fs = self.disks.get(&id).map_or_else(OsFs::shared, Arc::clone);
         let quorum = Quorum::open(fs, SystemClock::new(), self.executor.clone(), options)?;
+        self.net.places.lock().extend(options.address.clone().map(|place| (id, place)));
         self.net.nodes.lock().insert(id, quorum.clone());
         quorum.start(Arc::new(Side { net: Arc::clone(&self.net), me: id }));
         Ok(quorum)
