@@ -101,7 +101,7 @@ impl Driver {
         self.lost = lost.then(|| self.lost.unwrap_or(now));
         let silent = self.lost.is_some_and(|lost| {
             let phase = timing.election_max.as_micros().max(1) * 3;
-            now.duration_since(lost).as_micros() / phase % 2 == 0
+            (now.duration_since(lost).as_micros() / phase).is_multiple_of(2)
         });
         self.node.muted.store(silent, Ordering::SeqCst);
     }
