@@ -48,12 +48,22 @@ struct Waiter {
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<Waiter>,
+    /// At this length those are looked for that nobody waits for any more.
+    sweep_at: usize,
 }
+
+/// So many waiters are never swept.
+const FEW: usize = 64;
 
 impl Queue {
     fn wait(&mut self, up_to: Offset) -> Durable {
         let (tell, durable) = oneshot::channel();
         let waiter = Waiter { up_to, tell };
+        if self.waiting.len() >= self.sweep_at.max(FEW) {
+            // Producers that gave up; what they sent may wait for long, again and again.
+            self.waiting.retain(|waiter| !waiter.tell.is_closed());
+            self.sweep_at = self.waiting.len().saturating_mul(2);
+        }
         // Nearly always the last: only a producer's retry waits for less than those before it.
         match self.waiting.back() {
             Some(last) if last.up_to > up_to => {

@@ -32,6 +32,8 @@ use crate::replica::{FollowFailure, FromLeader};
 const PAUSE: Duration = Duration::from_millis(20);
 /// How many requests may be under way: one waits at the leader, one says what changed meanwhile.
 const MOST_UNDER_WAY: usize = 2;
+/// How long a leader may take to say where a log starts and ends.
+const OFFSETS_WITHIN: Duration = Duration::from_secs(2);
 /// [`ListOffsetsRequest`]'s names for a log's end and start.
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -282,16 +284,24 @@ impl Fetcher {
         let Some(connection) = self.connection.clone() else { return };
         let topic = partition.name.topic.as_ref();
         let me = broker.node_id();
-        let start = offset_of(&connection, me, topic, key.1, epoch, EARLIEST).await;
-        let end = offset_of(&connection, me, topic, key.1, epoch, LATEST).await;
+        let position = slot_position(&self.slots, key);
+        // The other partitions of this leader stand still meanwhile.
+        let asked = async {
+            let start = offset_of(&connection, me, topic, key.1, epoch, EARLIEST).await;
+            (start, offset_of(&connection, me, topic, key.1, epoch, LATEST).await)
+        };
+        let (start, end) = task::timeout(OFFSETS_WITHIN, asked).await.unwrap_or_default();
         let (Some(start), Some(end)) = (start, end) else {
             return self.refused(broker, key, ErrorCode::OffsetOutOfRange);
         };
-        let position = slot_position(&self.slots, key);
         warn!(partition = %partition.name, leader = %self.id.leader, end = %position, leader_start = %start, leader_end = %end,
             "what would come next is not in the leader's log");
         let started = partition.start_within(epoch, start, end, broker.clock().now_ms());
         self.settle(broker, key, started);
+        if slot_position(&self.slots, key) == position {
+            // Nothing was to be mended here. The leader looks at the partition again when it is named anew.
+            self.slots.pause(key, backoff(broker));
+        }
     }
 
     /// Goes on with a partition after its answer was used, or pauses it.

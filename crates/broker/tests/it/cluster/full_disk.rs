@@ -153,6 +153,7 @@ fn a_leader_without_room_lets_others_lead_until_there_is_room_again() {
         let partitions = plan.topic(2, "bulk").partitions;
         partitions.into_iter().find(|it| it.partition_index == at).unwrap()
     };
+    let started = Instant::now();
     let mut sent = Vec::new();
     let mut send = |what: &str| {
         let value = format!("{what}-{}", sent.len());
@@ -163,6 +164,7 @@ fn a_leader_without_room_lets_others_lead_until_there_is_room_again() {
             }
             let answer = plan.client(leader).try_produce(&topic, at, -1, batch(&[&value]));
             let code = code(answer.error_code);
+            println!("{:?} {code:?} of {leader}", started.elapsed());
             let again = [ErrorCode::KafkaStorageError, ErrorCode::NotLeaderOrFollower];
             assert!(code == ErrorCode::None || again.contains(&code), "{code:?}");
             (code == ErrorCode::None).then_some(())

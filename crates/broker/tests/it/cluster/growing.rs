@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use millstream_base::ErrorCode as E;
 use millstream_wire::messages::add_raft_voter::{AddRaftVoterRequest, Listener};
+use millstream_wire::messages::alter_partition_reassignments::{
+    AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
+};
 use millstream_wire::messages::find_coordinator::FindCoordinatorRequest;
 use millstream_wire::messages::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
@@ -69,7 +72,11 @@ fn one_node_grows_to_three_voters_and_may_lose_the_first() {
         (quorum.leader_id != 1 && leader(&plan, 2, &kept) > 1).then_some(())
     });
     plan.create_topic(2, "after", 1, 2);
-    assert_eq!(plan.client(leader(&plan, 2, &kept)).read_values(&kept, 0), ["kept"]);
+    // A new leader learns from its followers how far the records were committed.
+    eventually("the record is there", || {
+        let values = plan.client(leader(&plan, 2, &kept)).read_values(&kept, 0);
+        (values == ["kept"]).then_some(())
+    });
     nodes.into_iter().for_each(Node::end);
 }
 
@@ -206,5 +213,45 @@ fn a_second_voter_of_an_id_is_told_so_and_disturbs_nobody() {
     assert_eq!(plan.quorum(2).current_voters.len(), 3);
     assert!(!starting.is_finished() || runtime.block_on(starting).unwrap().is_err());
     runtime.shutdown_timeout(super::support::SOON);
+    nodes.into_iter().for_each(Node::end);
+}
+
+#[test]
+fn what_moved_away_while_a_node_was_down_is_removed_when_it_is_back() {
+    let plan = Plan::new(&COMBINED);
+    let mut nodes = plan.start(&[1, 2, 3]);
+    let topic = topic(&plan, "t", 1);
+    let stays = self::topic(&plan, "stays", 1);
+    plan.client(leader(&plan, 1, &topic)).produce(&topic, 0, batch(&["kept"]));
+    take(&mut nodes, 3).end();
+    let logs = |name: &str| plan.path(3).join(name);
+    assert!(logs("t-0").exists() && logs("stays-0").exists());
+    let partition = ReassignablePartition {
+        partition_index: 0,
+        replicas: Some(vec![2, 1]),
+        ..Default::default()
+    };
+    let moved =
+        ReassignableTopic { name: "t".into(), partitions: vec![partition], ..Default::default() };
+    let request = AlterPartitionReassignmentsRequest {
+        timeout_ms: 10_000,
+        topics: vec![moved],
+        ..Default::default()
+    };
+    let answer = plan.client(1).call(1, &request);
+    assert_eq!(code(answer.error_code), E::None, "{:?}", answer.error_message);
+    eventually("the partition has two replicas", || {
+        (plan.topic(1, "t").partitions[0].replica_nodes.len() == 2).then_some(())
+    });
+    nodes.push(plan.start_one(3));
+    plan.await_brokers(1, &[1, 2, 3]);
+    assert!(!logs("t-0").exists(), "what moved away is removed");
+    let left: Vec<_> =
+        std::fs::read_dir(plan.path(3)).unwrap().map(|it| it.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("t-0")), "{left:?}");
+    assert!(logs("stays-0").exists());
+    let mut client = plan.client(leader(&plan, 1, &topic));
+    assert_eq!(client.read_values(&topic, 0), ["kept"]);
+    plan.client(leader(&plan, 3, &stays)).produce(&stays, 0, batch(&["on"]));
     nodes.into_iter().for_each(Node::end);
 }
