@@ -55,6 +55,8 @@ pub(crate) struct Node {
     pub leaving: AtomicBool,
     /// How many messages may wait for openraft, so that a disk that hangs does not fill the memory.
     pub inbox: Arc<Semaphore>,
+    /// How much of a snapshot came so far.
+    pub received: Mutex<u64>,
     running: OnceLock<Running>,
     /// What was complained about lately, and when.
     complained: Mutex<Vec<(String, Instant)>>,
@@ -122,6 +124,7 @@ impl Node {
             stopped: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             inbox: Arc::new(Semaphore::new(INBOX)),
+            received: Mutex::new(0),
             running: OnceLock::new(),
             complained: Mutex::new(Vec::new()),
         }

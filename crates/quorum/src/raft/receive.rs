@@ -187,6 +187,19 @@ impl Node {
         }
     }
 
+    /// Where a part of a snapshot should begin, if it leaves something out: room for what is missing is not made.
+    fn gap_before(&self, offset: u64, len: usize) -> Option<u64> {
+        let mut received = self.received.lock();
+        if offset == 0 {
+            *received = 0;
+        }
+        if offset > *received {
+            return Some(0);
+        }
+        *received = (*received).max(offset.saturating_add(len as u64));
+        None
+    }
+
     #[expect(clippy::too_many_arguments, reason = "the parts of one message")]
     async fn snapshot(
         &self,
@@ -200,6 +213,9 @@ impl Node {
     ) -> Reply {
         if let Err(reason) = self.check_leader(from, &vote) {
             return Reply::Refused(reason);
+        }
+        if let Some(expect) = self.gap_before(offset, data.len()) {
+            return Reply::SnapshotAgain { expect, got: offset };
         }
         let ask = InstallSnapshotRequest { vote, meta, offset, data: data.to_vec(), done };
         let Some(place) = self.place() else { return Reply::Failed(BUSY.to_owned()) };

@@ -107,3 +107,28 @@ fn lengths_that_are_lies_take_no_memory_and_no_time() {
         cluster.agree().await;
     });
 }
+
+#[test]
+fn a_snapshot_of_many_parts_arrives_although_parts_are_lost() {
+    in_simulated_time(async {
+        let mut cluster = Cluster::in_memory(&[1, 2, 3], 104);
+        cluster.snapshot_after_bytes = 1_000_000;
+        cluster.start_all();
+        cluster.set("a", "1").await;
+        cluster.agree().await;
+        let (leader, _) = cluster.leader().await;
+        let away = [1, 2, 3].into_iter().find(|id| *id != leader).unwrap();
+        cluster.kill(away);
+        cluster.net.weather.lock().late = Duration::from_millis(4);
+        for n in 0..150 {
+            cluster.set(&format!("k{}", n % 16), &"x".repeat(250_000 + n)).await;
+        }
+        let stormy =
+            Weather { lost: 10, doubled: 20, late: Duration::from_millis(4), ..Weather::default() };
+        *cluster.net.weather.lock() = stormy;
+        let node = cluster.start(away);
+        crate::net::wait("the snapshot", || get(&node, "k5")).await;
+        *cluster.net.weather.lock() = Weather::default();
+        cluster.agree().await;
+    });
+}

@@ -14,18 +14,19 @@ async fn change<F>(cluster: &Cluster, what: &str, mut ask: impl FnMut(Quorum) ->
 where
     F: Future<Output = Result<(), MemberError>>,
 {
+    let mut last = String::new();
     for _ in 0..50 {
         let (_, leader) = cluster.leader().await;
         match tokio::time::timeout(Duration::from_secs(30), ask(leader)).await {
             Ok(Ok(()) | Err(MemberError::AlreadyVoter(_) | MemberError::NotVoter(_))) => return,
-            Ok(Err(error)) => println!("{what}: {error}"),
-            Err(_) => println!("{what}: no answer"),
+            Ok(Err(error)) => last = error.to_string(),
+            Err(_) => "no answer".clone_into(&mut last),
         }
         // It may be cut off from the leader.
         cluster.net.weather.lock().cut.clear();
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("{what} is never done");
+    panic!("{what} is never done: {last}");
 }
 
 fn voters(quorum: &Quorum) -> Vec<i32> {
