@@ -55,6 +55,8 @@ impl Terms {
 pub(super) struct FollowerSession {
     id: i32,
     epoch: i32,
+    /// A first request was sent on this connection.
+    asked: bool,
 }
 
 impl FollowerSession {
@@ -67,7 +69,7 @@ impl FollowerSession {
     pub(super) fn answered(&mut self, id: i32) {
         if id == 0 {
             // It keeps none for us; each request names everything.
-            *self = Self::default();
+            *self = Self { asked: true, ..Self::default() };
         } else if self.is_new() || self.id != id {
             (self.id, self.epoch) = (id, 1);
         }
@@ -78,7 +80,7 @@ impl FollowerSession {
         *self = Self::default();
     }
 
-    /// The next request.
+    /// The next request. The first does not wait: until it is answered no other can follow, with partitions to add.
     pub(super) fn request(
         &mut self,
         terms: &Terms,
@@ -86,6 +88,8 @@ impl FollowerSession {
         gone: &[Key],
     ) -> FetchRequest {
         let (session_id, session_epoch) = (self.id, self.epoch);
+        let max_wait_ms =
+            if std::mem::replace(&mut self.asked, true) { terms.max_wait_ms } else { 0 };
         if self.epoch > 0 {
             self.epoch = if self.epoch == i32::MAX { 1 } else { self.epoch + 1 };
         }
@@ -94,7 +98,7 @@ impl FollowerSession {
                 replica_id: terms.me.get(),
                 replica_epoch: terms.broker_epoch,
             },
-            max_wait_ms: terms.max_wait_ms,
+            max_wait_ms,
             min_bytes: terms.min_bytes,
             max_bytes: terms.max_bytes,
             session_id,
@@ -180,16 +184,22 @@ mod tests {
         assert_eq!(first.topics.len(), 1, "the partitions of a topic stand together");
         assert_eq!(first.topics[0].partitions.len(), 2);
         assert_eq!(first.replica_state.replica_epoch, 7);
+        assert_eq!(first.max_wait_ms, 0, "there may be more to add");
         session.answered(99);
         let second = session.request(&TERMS, &[], &[key(1)]);
         assert_eq!((second.session_id, second.session_epoch), (99, 1));
+        assert_eq!(second.max_wait_ms, 3);
         assert_eq!(second.forgotten_topics_data[0].partitions, [1]);
         let third = session.request(&TERMS, &[], &[]);
         assert_eq!(third.session_epoch, 2, "even before the second is answered");
         session.answered(99);
         session.answered(99);
         assert_eq!(session.request(&TERMS, &[], &[]).session_epoch, 3);
+        session.answered(0);
+        assert!(session.is_new());
+        assert_eq!(session.request(&TERMS, &[], &[]).max_wait_ms, 3, "a leader without sessions");
         session.reset();
         assert!(session.is_new());
+        assert_eq!(session.request(&TERMS, &[], &[]).max_wait_ms, 0);
     }
 }
