@@ -1,7 +1,7 @@
 //! DescribeQuorum (key 55, v0-2, KIP-595, KIP-836, KIP-853): who leads the metadata quorum, who votes, who follows, and
 //! how far each one is.
 
-use millstream_base::{ErrorCode, NodeId, TimestampMs};
+use millstream_base::{ErrorCode, NodeId, TimestampMs, Uuid};
 use millstream_metadata::names::CLUSTER_METADATA;
 use millstream_quorum::{QuorumStatus, ReplicaStatus};
 use millstream_wire::messages::describe_quorum::{
@@ -11,6 +11,9 @@ use millstream_wire::messages::describe_quorum::{
 
 use crate::authorizer::{Operation, Resource};
 use crate::context::RequestContext;
+
+/// From this version on an answer has the voters' addresses and directories (KIP-853).
+const FIRST_WITH_NODES: i16 = 2;
 
 pub(crate) async fn handle(
     context: RequestContext,
@@ -29,10 +32,11 @@ pub(crate) async fn handle(
         return refused(error.code(), error.to_string());
     }
     let status = context.broker.quorum().status();
+    let has_nodes = context.version >= FIRST_WITH_NODES;
     let topics = request.topics.iter().map(|topic| {
         let is_log = &*topic.topic_name == CLUSTER_METADATA;
         let partition = |partition: &RequestPartitionData| match partition.partition_index {
-            0 if is_log => described(&status),
+            0 if is_log => described(&status, has_nodes),
             index => unknown(index),
         };
         let partitions = topic.partitions.iter().map(partition).collect();
@@ -41,20 +45,21 @@ pub(crate) async fn handle(
     DescribeQuorumResponse {
         error_message: None,
         topics: topics.collect(),
-        nodes: nodes(&context, &status),
+        nodes: if has_nodes { nodes(&context, &status) } else { Vec::new() },
         ..DescribeQuorumResponse::default()
     }
 }
 
-fn described(status: &QuorumStatus) -> ResponsePartitionData {
+fn described(status: &QuorumStatus, has_nodes: bool) -> ResponsePartitionData {
+    let replica = |of: &ReplicaStatus| replica(of, has_nodes);
     ResponsePartitionData {
         partition_index: 0,
         error_message: None,
         leader_id: status.leader.map_or(-1, NodeId::get),
         leader_epoch: status.epoch,
         high_watermark: status.high_watermark.get(),
-        current_voters: status.voters.iter().map(replica).collect(),
-        observers: status.observers.iter().map(replica).collect(),
+        current_voters: status.voters.iter().map(&replica).collect(),
+        observers: status.observers.iter().map(&replica).collect(),
         ..ResponsePartitionData::default()
     }
 }
@@ -69,11 +74,11 @@ fn unknown(partition_index: i32) -> ResponsePartitionData {
     }
 }
 
-fn replica(replica: &ReplicaStatus) -> ReplicaState {
+fn replica(replica: &ReplicaStatus, has_nodes: bool) -> ReplicaState {
     let time = |time: Option<TimestampMs>| time.map_or(-1, TimestampMs::get);
     ReplicaState {
         replica_id: replica.peer.id.get(),
-        replica_directory_id: replica.directory_id,
+        replica_directory_id: if has_nodes { replica.directory_id } else { Uuid::ZERO },
         log_end_offset: replica.log_end_offset.get(),
         last_fetch_timestamp: time(replica.last_fetch),
         last_caught_up_timestamp: time(replica.last_caught_up),
