@@ -36,7 +36,11 @@ const GROUPS: &[&str] = &[
     "partitions",
     "groups",
     "transactions",
+    // All of "replication", "failover" and "many".
     "cluster",
+    "replication",
+    "failover",
+    "many",
     "log",
 ];
 
@@ -121,9 +125,7 @@ fn main() -> Result<()> {
     if plan.wants("transactions") {
         transactions::measure(&plan, &yardsticks, &mut report)?;
     }
-    if plan.wants("cluster") {
-        cluster::measure(&plan, &yardsticks, &mut report)?;
-    }
+    cluster::measure(&plan, &yardsticks, &mut report)?;
     if plan.wants("log") {
         log::measure(&plan, &mut report)?;
     }

@@ -17,11 +17,19 @@ use std::time::Duration;
 const REPLICAS: i16 = 3;
 const SOON: Duration = Duration::from_secs(120);
 
-/// Runs and shows.
+/// Runs and shows the parts that are wanted.
 pub fn measure(plan: &Plan, yardsticks: &Yardsticks, report: &mut Report) -> Result<()> {
-    throughput::measure(plan, yardsticks, report)?;
-    failover::measure(plan, report)?;
-    many::measure(plan, report)
+    let wants = |part: &str| plan.wants("cluster") || plan.wants(part);
+    if wants("replication") {
+        throughput::measure(plan, yardsticks, report)?;
+    }
+    if wants("failover") {
+        failover::measure(plan, report)?;
+    }
+    if wants("many") {
+        many::measure(plan, report)?;
+    }
+    Ok(())
 }
 
 /// Starts three nodes with these settings.
