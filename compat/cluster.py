@@ -2,9 +2,12 @@
 """Every foreign client against three brokers of which one after the other is killed, all clients at once.
 
     compat/.tools/venv/bin/python compat/cluster.py --broker target/debug/millstream [--client NAME]
-        [--only SCENARIO] [--keep]
+        [--only SCENARIO] [--keep] [--minutes M --seed N]
 
-By hand only so far; `cargo xtask tools` installs the clients. The exit code is 1 on any failure.
+A step of `cargo xtask test`; `cargo xtask tools` installs the clients. The exit code is 1 on any failure.
+
+With `--minutes`, brokers are killed or stopped at random instead, for so long, one or two at a time, and only transactions
+run, with confluent-kafka unless `--client` names others: what was read is written exactly once.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -28,9 +32,9 @@ from harness.broker import BrokerDied  # noqa: E402
 from harness.cluster import Cluster  # noqa: E402
 from harness.scenarios.failover import FAILOVER, LEFT_OUT, MORE_TOPICS, PARTITIONS, Killing  # noqa: E402
 
-BEGIN_LIMIT_S = 60.0
+BEGIN_LIMIT_S = 25.0
 AWAY_S = 2.0
-CLIENT_LIMIT_S = 240.0
+CLIENT_LIMIT_S = 75.0
 SETTINGS = {
     "group.initial.rebalance.delay.ms": "0",
     "offsets.topic.num.partitions": "6",
@@ -88,6 +92,8 @@ class Client(threading.Thread):
         for each in self.scenarios:
             self.command += ["--only", each]
         modules = Path(args.tools) / "node" / "node_modules"
+        self.limit_s = CLIENT_LIMIT_S + args.minutes * 60.0
+        self.command += ["--limit", str(self.limit_s - 10.0)]
         self.environment = dict(os.environ) | {
             "PYTHONPATH": str(HERE),
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -113,7 +119,7 @@ class Client(threading.Thread):
                 stdout=subprocess.PIPE,
                 stderr=errors,
             )
-            guard = threading.Timer(CLIENT_LIMIT_S, process.kill)
+            guard = threading.Timer(self.limit_s, process.kill)
             guard.start()
             for line in process.stdout:
                 message = json.loads(line)
@@ -135,19 +141,50 @@ class Client(threading.Thread):
         return self.is_alive() and not names <= begun
 
 
-def kill_all_in_turn(cluster: Cluster, clients: list[Client], killing: Killing) -> None:
-    """Each broker is killed once all clients work, and is back in sync before the next one goes."""
-    end = time.monotonic() + BEGIN_LIMIT_S
-    while any(client.is_waiting(killing.have_begun()) for client in clients):
-        if time.monotonic() > end:
-            break
-        time.sleep(0.05)
+def kill_all_in_turn(cluster: Cluster) -> None:
+    """Each broker is killed, and is back in sync before the next one goes."""
     for node in cluster.ids:
         cluster.kill(node)
         time.sleep(AWAY_S)
         cluster.launch(node)
         cluster.wait_answer(node)
         wait_in_sync(cluster.bootstrap)
+
+
+def kill_at_random(cluster: Cluster, args: argparse.Namespace) -> None:
+    """Kills and stops one or two brokers at a time; every other time the next go before all is in sync again."""
+    dice = random.Random(args.seed)
+    end = time.monotonic() + args.minutes * 60.0
+    rounds = kills = stops = 0
+    while time.monotonic() < end:
+        rounds += 1
+        gone = dice.sample(cluster.ids, dice.choice((1, 1, 1, 2)))
+        for node in gone:
+            if dice.random() < 0.75:
+                cluster.kill(node)
+                kills += 1
+            else:
+                cluster.stop(node)
+                stops += 1
+        time.sleep(dice.uniform(0.1, 2.5))
+        for node in gone:
+            cluster.launch(node)
+        for node in gone:
+            cluster.wait_answer(node)
+        if dice.random() < 0.5:
+            wait_in_sync(cluster.bootstrap)
+        time.sleep(dice.uniform(0.0, 1.5))
+    wait_in_sync(cluster.bootstrap)
+    print(f"seed {args.seed}: {rounds} rounds, {kills} kills, {stops} stops")
+
+
+def wait_begun(clients: list[Client], killing: Killing) -> None:
+    """Until all clients work."""
+    end = time.monotonic() + BEGIN_LIMIT_S
+    while any(client.is_waiting(killing.have_begun()) for client in clients):
+        if time.monotonic() > end:
+            break
+        time.sleep(0.05)
 
 
 def run_all(args: argparse.Namespace, folder: Path) -> tuple[list[Client], list[str]]:
@@ -162,7 +199,11 @@ def run_all(args: argparse.Namespace, folder: Path) -> tuple[list[Client], list[
         for client in clients:
             client.start()
         try:
-            kill_all_in_turn(cluster, clients, killing)
+            wait_begun(clients, killing)
+            if args.minutes:
+                kill_at_random(cluster, args)
+            else:
+                kill_all_in_turn(cluster)
         finally:
             killing.end()
             for client in clients:
@@ -214,7 +255,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--client", action="append", default=[], choices=list(CLIENTS))
     parser.add_argument("--only", action="append", default=[], choices=[s.name for s in FAILOVER])
     parser.add_argument("--keep", action="store_true", help="keep data directories and logs")
+    parser.add_argument("--minutes", type=float, default=0.0, help="kill at random for so long")
+    parser.add_argument("--seed", type=int, default=1, help="of --minutes")
     args = parser.parse_args()
+    if args.minutes:
+        args.client, args.only = args.client or ["confluent-kafka"], ["transactions"]
     args.broker = args.broker.resolve()
     return args
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 
 import confluent_kafka as ck
@@ -105,6 +106,16 @@ def named(call, *args):
         raise failure_of(error.args[0]) from error
 
 
+# librdkafka forgets a broker that is not in the metadata, but not that it was a group's coordinator: then
+# send_offsets_to_transaction waits, past its time-out, for the next change of any connection (librdkafka#5511). So
+# coordinators are forgotten soon, and connections change often.
+QUICK_TO_FORGET = {
+    "metadata.max.age.ms": 2000,
+    "topic.metadata.refresh.interval.ms": 1000,
+    "connections.max.idle.ms": 2000,
+}
+
+
 class ConfluentTransactions(Transactions):
     """A `confluent_kafka.Producer` with a transactional id."""
 
@@ -117,6 +128,8 @@ class ConfluentTransactions(Transactions):
             "transactional.id": transactional_id,
             "error_cb": lambda error: self.fatal.append(error) if error.fatal() else None,
         }
+        if "COMPAT_KILLING" in os.environ:
+            settings |= QUICK_TO_FORGET
         self.inner = ck.Producer(settings)
         named(self.inner.init_transactions, TIMEOUT_S)
 

@@ -23,7 +23,6 @@ from harness.scenarios import SCENARIOS, Context, Scenario
 from harness.scenarios.failover import FAILOVER
 
 LIMIT_S = 45.0
-FAILOVER_LIMIT_S = 200.0
 
 
 def stacks() -> str:
@@ -74,7 +73,7 @@ def run_together(args: argparse.Namespace, driver: Driver) -> None:
 
     def one(scenario: Scenario) -> None:
         context = Context(args.client, scenario.name, driver, driver, args.data_dir)
-        outcome = run_one(scenario, context, set(), FAILOVER_LIMIT_S)
+        outcome = run_one(scenario, context, set(), args.limit)
         outcome.update(scenario=scenario.name)
         print(json.dumps(outcome), flush=True)
 
@@ -95,6 +94,7 @@ def main() -> None:
     parser.add_argument("--data-dir", required=True, type=Path)
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--failover", action="store_true")
+    parser.add_argument("--limit", type=float, default=LIMIT_S, help="of --failover, in seconds")
     args = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
 

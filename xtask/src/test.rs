@@ -36,6 +36,7 @@ const STEPS: &[Step] = &[
     Step { name: "build", slow: false, run: build },
     Step { name: "tools", slow: true, run: tools_step },
     Step { name: "compat", slow: true, run: compat },
+    Step { name: "compat-cluster", slow: true, run: compat_cluster },
     Step { name: "real-input", slow: true, run: real_input },
     Step { name: "takeover", slow: true, run: takeover },
     Step { name: "sendfile", slow: true, run: sendfile },
@@ -92,11 +93,11 @@ fn parse(args: &[String]) -> Result<(bool, Option<String>)> {
 }
 
 fn needs_tools(name: &str) -> bool {
-    matches!(name, "compat" | "real-input" | "takeover" | "sendfile")
+    matches!(name, "compat" | "compat-cluster" | "real-input" | "takeover" | "sendfile")
 }
 
 fn run_step(step: &Step) -> Outcome {
-    print!("{:<12}", step.name);
+    print!("{:<15}", step.name);
     let _ = std::io::stdout().flush();
     let began = Instant::now();
     let result = (step.run)();
@@ -145,7 +146,7 @@ fn clippy() -> Result<Outcome> {
 fn tidy_step() -> Result<Outcome> {
     println!();
     tidy::run(&[])?;
-    print!("{:<12}", "");
+    print!("{:<15}", "");
     Ok(one())
 }
 
@@ -177,6 +178,11 @@ fn tools_step() -> Result<Outcome> {
 
 fn compat() -> Result<Outcome> {
     script("compat", "run.py", &[])
+}
+
+/// The same clients against three brokers that are killed in turn.
+fn compat_cluster() -> Result<Outcome> {
+    script("compat-cluster", "cluster.py", &[])
 }
 
 fn real_input() -> Result<Outcome> {

@@ -10,6 +10,9 @@ export const toBytes = text => (text === null ? null : Buffer.from(text, 'base64
 export const toText = bytes =>
   bytes === null || bytes === undefined ? null : Buffer.from(bytes).toString('base64')
 
+// Whether brokers are killed meanwhile.
+export const FAILOVER = 'COMPAT_KILLING' in process.env
+
 let counter = 0
 export const freshGroup = client => `${client}-${process.pid}-${Date.now()}-${counter++}`
 

@@ -1,7 +1,7 @@
 // kafkajs, with the codecs that its documentation says to plug in.
 
 import { readFile } from 'node:fs/promises'
-import { freshGroup, Inbox, load, locate, toBytes, toText } from './common.mjs'
+import { FAILOVER, freshGroup, Inbox, load, locate, toBytes, toText } from './common.mjs'
 
 const { default: kafkajs } = await load('kafkajs/index.js')
 const { default: snappy } = await load('kafkajs-snappy/src/index.js')
@@ -140,6 +140,14 @@ function messagesOf(records) {
   })
 }
 
+// With failing brokers a call for each partition: the client keeps answers by broker, and of a call for several it never
+// sends what was refused and whose new leader is a broker that has answered it already for another partition.
+function batchesOf(records) {
+  if (!FAILOVER) return [messagesOf(records)]
+  const partitions = [...new Set(records.map(record => record.partition))]
+  return partitions.map(each => messagesOf(records.filter(({ partition }) => partition === each)))
+}
+
 class Writer {
   static async open(kafka, transactionalId) {
     const writer = new Writer()
@@ -161,7 +169,7 @@ class Writer {
   }
 
   async send(topic, records) {
-    await this.open.send({ topic, messages: messagesOf(records) })
+    for (const messages of batchesOf(records)) await this.open.send({ topic, messages })
   }
 
   async send_offsets(consumerGroupId, topic, offsets) {
@@ -273,17 +281,24 @@ class Driver {
     await this.admin.setOffsets({ groupId, topic, partitions })
   }
 
-  async produce(topic, records, codec, acks, idempotent) {
-    const producer = this.kafka.producer({
-      idempotent,
-      createPartitioner: kafkajs.Partitioners.DefaultPartitioner,
-    })
+  // With failing brokers one producer for all calls: the first request of a fresh one, for its producer id, is not tried again
+  // when the connection breaks.
+  async #producer(idempotent) {
+    if (this.lasting) return this.lasting
+    const createPartitioner = kafkajs.Partitioners.DefaultPartitioner
+    const producer = this.kafka.producer({ idempotent, createPartitioner })
     await producer.connect()
+    if (FAILOVER) this.lasting = producer
+    return producer
+  }
+
+  async produce(topic, records, codec, acks, idempotent) {
+    const producer = await this.#producer(idempotent)
     try {
       const compression = CompressionTypes[CODECS[codec]]
-      await producer.send({ topic, messages: messagesOf(records), acks, compression })
+      for (const messages of batchesOf(records)) await producer.send({ topic, messages, acks, compression })
     } finally {
-      await producer.disconnect()
+      if (!FAILOVER) await producer.disconnect()
     }
   }
 
@@ -309,7 +324,8 @@ export async function open(bootstrap) {
     brokers: bootstrap.split(','),
     clientId: 'compat',
     logLevel: logLevel.NOTHING,
-    retry: { retries: 5, initialRetryTime: 50, maxRetryTime: 500 },
+    // By default the client goes on for about ten seconds; with five quick tries it gives up within one and a half.
+    retry: { retries: FAILOVER ? 60 : 5, initialRetryTime: 50, maxRetryTime: 500 },
   })
   const driver = new Driver(kafka)
   await driver.admin.connect()

@@ -1,7 +1,7 @@
 // @platformatic/kafka.
 
 import zlib from 'node:zlib'
-import { Inbox, freshGroup, load, toBytes, toText } from './common.mjs'
+import { FAILOVER, Inbox, freshGroup, load, toBytes, toText } from './common.mjs'
 
 const { Admin, Consumer, Producer, ProtocolError } = await load('@platformatic/kafka/dist/index.js')
 const { version } = await load('@platformatic/kafka/dist/version.js')
@@ -309,7 +309,8 @@ export async function open(bootstrap) {
   return new Driver({
     clientId: 'compat',
     bootstrapBrokers: bootstrap.split(','),
-    retries: 5,
+    // A stream that gave up is not usable again; its documentation says to try more often where brokers may go.
+    retries: FAILOVER ? 200 : 5,
     retryDelay: 100,
     timeout: 20_000,
   })
