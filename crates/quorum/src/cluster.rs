@@ -13,7 +13,7 @@ use crate::core::Core;
 use crate::error::{MemberError, OpenError};
 use crate::handle::{Mode, Quorum, Shared, open_node};
 use crate::options::Voter;
-use crate::raft::elections::is_voter;
+use crate::raft::campaign::is_voter;
 use crate::raft::node::Node;
 use crate::raft::open::Proposer;
 use crate::raft::types::Member;
@@ -181,7 +181,7 @@ fn replicas(node: &Node, leads: bool) -> (Vec<ReplicaStatus>, Vec<ReplicaStatus>
         let contact = contacts.get(id).filter(|_| leads);
         let log = &node.machine.log;
         let (end, fetch, caught_up) = if *id == node.id() {
-            (Some(log.entries(crate::raft::log::Entries::end)), Some(now), Some(now))
+            (Some(log.entries(crate::raft::entries::Entries::end)), Some(now), Some(now))
         } else {
             let last = matched.get(id).copied().flatten();
             let end = last.and_then(|last| log.entries(|known| known.end_of(last.index)));

@@ -11,7 +11,7 @@ use millstream_env::task::{self, Instant};
 use openraft::ServerState;
 use tracing::{info, warn};
 
-use super::elections::is_voter;
+use super::campaign::is_voter;
 use super::message::{Ask, Reply};
 use super::node::Node;
 use super::types::Raft;
@@ -80,7 +80,7 @@ impl Node {
                 **id != self.id() && is_voter(members, **id) && !tried.contains(*id)
             });
             let (id, matched) = candidates.max_by_key(|(_, matched)| **matched)?;
-            let last = self.machine.log.entries(super::log::Entries::last);
+            let last = self.machine.log.entries(super::entries::Entries::last);
             if *matched >= last || Instant::now() >= deadline {
                 return Some(*id);
             }

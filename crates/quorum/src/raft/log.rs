@@ -4,7 +4,6 @@
 //! number of its batch, its term the batch's epoch. What no snapshot holds yet is kept in memory as well, which the size
 //! between snapshots bounds. Nothing is said to be written before it is fsynced.
 
-use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
@@ -13,7 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use millstream_base::{LeaderEpoch, Offset};
 use millstream_env::clock::Clock;
 use millstream_env::fs::Fs;
@@ -25,7 +23,8 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::control::{entry_to_batch, payload_of};
-use super::types::{Entry, LogId, StorageError, StorageIOError, Types, Vote, epoch_of, term_of};
+use super::entries::{Entries, Stored};
+use super::types::{Entry, LogId, StorageError, StorageIOError, Types, Vote, epoch_of};
 use super::vote;
 use crate::executor::Executor;
 use crate::store::{Left, Place, Store};
@@ -34,68 +33,6 @@ use crate::store::{Left, Place, Store};
 const MESSAGE_BYTES: usize = 1 << 20;
 /// How long a full disk is left alone before the next attempt.
 const RETRY: Duration = Duration::from_millis(500);
-
-/// One entry.
-#[derive(Debug, Clone)]
-pub(crate) struct Stored {
-    pub id: LogId,
-    pub batch: Bytes,
-    /// The offset after its last record.
-    pub end: Offset,
-    pub place: Place,
-}
-
-/// The entries that no snapshot holds, or not for long.
-#[derive(Debug, Default)]
-pub(crate) struct Entries {
-    /// The last entry before them.
-    pub purged: Option<LogId>,
-    /// The offset after that.
-    pub purged_end: Offset,
-    pub entries: VecDeque<Stored>,
-}
-
-impl Entries {
-    fn first_index(&self) -> u64 {
-        self.purged.map_or(0, |id| id.index + 1)
-    }
-
-    pub(crate) fn last(&self) -> Option<LogId> {
-        self.entries.back().map(|entry| entry.id).or(self.purged)
-    }
-
-    pub(crate) fn end(&self) -> Offset {
-        self.entries.back().map_or(self.purged_end, |entry| entry.end)
-    }
-
-    pub(crate) fn get(&self, index: u64) -> Option<&Stored> {
-        let at = index.checked_sub(self.first_index())?;
-        self.entries.get(usize::try_from(at).ok()?)
-    }
-
-    /// The offset after the entry of that index, as far as it is known.
-    pub(crate) fn end_of(&self, index: u64) -> Option<Offset> {
-        if self.purged.is_some_and(|id| id.index == index) {
-            return Some(self.purged_end);
-        }
-        self.get(index).map(|entry| entry.end)
-    }
-
-    /// Entries from `start` up to (not including) `end`, as many as `bytes` allow but at least one.
-    fn range(&self, start: u64, end: u64, bytes: usize) -> Vec<Stored> {
-        let mut left = bytes;
-        let mut found = Vec::new();
-        for index in start.max(self.first_index())..end {
-            let Some(entry) = self.get(index) else { break };
-            if !found.is_empty() && entry.batch.len() > left {
-                break;
-            }
-            left = left.saturating_sub(entry.batch.len());
-            found.push(entry.clone());
-        }
-        found
-    }
-}
 
 /// The log. Clones are the same log.
 #[derive(Clone)]
@@ -437,44 +374,4 @@ impl RaftLogStorage<Types> for Log {
             self.when_there_is_room("the metadata log", move |inner| inner.purge(upto, end));
         purged.await.map_err(|e| write_error(&e))
     }
-}
-
-/// The entries of a log that was read, given what its newest snapshot covers. `None` when the log does not continue the
-/// snapshot, so that all of it is in there or overruled by it.
-pub(crate) fn entries_after(
-    read: Vec<Read>,
-    purged: Option<LogId>,
-    purged_end: Offset,
-) -> Option<Entries> {
-    let mut entries = Entries { purged, purged_end, entries: VecDeque::new() };
-    let (term, continues) = (
-        purged.map_or(0, |id| id.leader_id.term),
-        read.first().is_none_or(|first| first.base == purged_end),
-    );
-    let boundary =
-        read.iter().position(|batch| batch.end == purged_end && term_of(batch.epoch) == term);
-    if !continues && boundary.is_none() {
-        return None;
-    }
-    let skip = if continues { 0 } else { boundary.map_or(0, |at| at + 1) };
-    for (index, batch) in (entries.first_index()..).zip(read.into_iter().skip(skip)) {
-        let id = super::types::log_id(term_of(batch.epoch), index);
-        entries.entries.push_back(Stored {
-            id,
-            batch: batch.bytes,
-            end: batch.end,
-            place: batch.place,
-        });
-    }
-    Some(entries)
-}
-
-/// One batch as it was found on disk.
-#[derive(Debug)]
-pub(crate) struct Read {
-    pub base: Offset,
-    pub end: Offset,
-    pub epoch: LeaderEpoch,
-    pub place: Place,
-    pub bytes: Bytes,
 }

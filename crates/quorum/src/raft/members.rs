@@ -14,7 +14,7 @@ use openraft::ChangeMembers;
 use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
 use tracing::{info, warn};
 
-use super::elections::is_voter;
+use super::campaign::is_voter;
 use super::message::Reply;
 use super::node::{Node, is_another};
 use super::types::{Command, Member};
@@ -127,7 +127,7 @@ impl Node {
 
     /// Waits until a node has what the leader has now.
     async fn caught_up(&self, id: NodeId) -> Result<(), MemberError> {
-        let target = self.machine.log.entries(super::log::Entries::last);
+        let target = self.machine.log.entries(super::entries::Entries::last);
         let deadline = Instant::now() + CATCH_UP;
         loop {
             self.leader()?;

@@ -1,14 +1,17 @@
 //! Several nodes, one log: openraft behind the handle.
 //!
-//! Key type: [`node::Node`]. What openraft needs: `types` (its type configuration), `runtime`, `log` and `vote` (what is on
-//! disk), `machine` (what is applied), `network` and `message` (what is sent). What it is driven by: `elections` (when to ask
-//! for votes), `handover` (a leader that stops), `places` (where members are),
-//! `propose` (commands), `members` (who takes part), `receive` (messages of others).
+//! Key type: [`node::Node`]. What openraft needs: `types` (its type configuration), `runtime`, `log`, `entries` and `vote` (what
+//! is on disk), `machine` and `difference` (what is applied), `network`, `places` and `message` (what is sent, and where to).
+//! What it is driven by: `elections` (when to ask for votes), `campaign` (asking), `handover` (a leader that stops), `propose`
+//! (commands), `members` (who takes part), `receive` (messages of others).
 
 use std::time::Duration;
 
+pub(crate) mod campaign;
 pub(crate) mod control;
+pub(crate) mod difference;
 pub(crate) mod elections;
+pub(crate) mod entries;
 pub(crate) mod handover;
 pub(crate) mod log;
 pub(crate) mod machine;

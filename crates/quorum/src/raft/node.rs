@@ -310,7 +310,7 @@ impl Node {
         }
         let now = self.machine.clock.now_ms();
         let all = matches!(response, Appended::Success)
-            && sent == self.machine.log.entries(super::log::Entries::last);
+            && sent == self.machine.log.entries(super::entries::Entries::last);
         let mut contacts = self.contacts.lock();
         let contact = contacts.entry(id).or_insert_with(|| self.no_contact());
         (contact.at, contact.fetched) = (Instant::now(), now);

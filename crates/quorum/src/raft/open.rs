@@ -19,7 +19,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use super::log::{Entries, Log, Read, entries_after};
+use super::entries::{Entries, Read, entries_after};
+use super::log::Log;
 use super::machine::{Applied, Applier, Machine, State};
 use super::network::Network;
 use super::node::{Node, Running};

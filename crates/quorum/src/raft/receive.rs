@@ -94,7 +94,7 @@ impl Node {
         let member = members.get_node(&from)?;
         let directory = Uuid(request.directory);
         let joins = matches!(request.body, Ask::Join(_));
-        let votes = super::elections::is_voter(&members, from);
+        let votes = super::campaign::is_voter(&members, from);
         let lost = is_another(member.directory(), directory) && (votes || !joins);
         lost.then(|| lost_disk(from, member.directory(), directory))
     }
