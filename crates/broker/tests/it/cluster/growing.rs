@@ -22,8 +22,10 @@ const COMBINED: [Role; 3] = [Role::Combined; 3];
 
 fn topic(plan: &Plan, name: &str, partitions: i32) -> Topic {
     plan.create_topic(1, name, partitions, 3);
+    // Its leader may learn of it later than others do.
+    let known: Vec<_> = plan.ids().into_iter().map(|id| plan.topic(id, name).topic_id).collect();
     plan.await_in_sync(1);
-    Topic { name: name.into(), id: plan.topic(1, name).topic_id }
+    Topic { name: name.into(), id: known[0] }
 }
 
 fn leader(plan: &Plan, by: i32, topic: &Topic) -> i32 {
@@ -185,7 +187,7 @@ fn an_address_that_leads_nowhere_is_named_and_not_again_and_again() {
     let mut nodes = plan.start(&[1, 2]);
     let nowhere = super::support::free_ports(1)[0];
     let mut properties = plan.properties(3);
-    properties.set("advertised.listeners", &format!("PLAINTEXT://127.0.0.1:{nowhere}"));
+    properties.set("advertised.listeners", format!("PLAINTEXT://127.0.0.1:{nowhere}"));
     nodes.push(plan.start_as(3, &properties));
     plan.create_topic(1, "t", 6, 3);
     let named = [&*format!("127.0.0.1:{nowhere}"), "cannot be reached"];
@@ -226,13 +228,8 @@ fn what_moved_away_while_a_node_was_down_is_removed_when_it_is_back() {
     take(&mut nodes, 3).end();
     let logs = |name: &str| plan.path(3).join(name);
     assert!(logs("t-0").exists() && logs("stays-0").exists());
-    let partition = ReassignablePartition {
-        partition_index: 0,
-        replicas: Some(vec![2, 1]),
-        ..Default::default()
-    };
-    let moved =
-        ReassignableTopic { name: "t".into(), partitions: vec![partition], ..Default::default() };
+    let partition = ReassignablePartition { partition_index: 0, replicas: Some(vec![2, 1]) };
+    let moved = ReassignableTopic { name: "t".into(), partitions: vec![partition] };
     let request = AlterPartitionReassignmentsRequest {
         timeout_ms: 10_000,
         topics: vec![moved],
