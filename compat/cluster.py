@@ -62,10 +62,16 @@ def make_topics(bootstrap: str, names: list[str]) -> None:
 
 def wait_in_sync(bootstrap: str) -> None:
     """Until every replica of every partition is in sync."""
+    import confluent_kafka as ck
+
     client = admin(bootstrap)
     end = time.monotonic() + 60.0
     while time.monotonic() < end:
-        topics = client.list_topics(timeout=20.0).topics.values()
+        try:
+            topics = client.list_topics(timeout=5.0).topics.values()
+        except ck.KafkaException:
+            # A broker that begins answers nothing yet.
+            continue
         partitions = [each for topic in topics for each in topic.partitions.values()]
         if partitions and all(len(p.isrs) == len(p.replicas) and p.leader >= 0 for p in partitions):
             return
