@@ -172,7 +172,8 @@ mod tests {
 
     #[test]
     fn produce_is_advertised_from_zero_and_served_from_three() {
-        let produce = advertised(ListenerKind::Broker).into_iter().find(|api| api.api_key == 0).unwrap();
+        let produce =
+            advertised(ListenerKind::Broker).into_iter().find(|api| api.api_key == 0).unwrap();
         assert_eq!((produce.min_version, produce.max_version), (0, 13));
         assert!(!serves(ListenerKind::Broker, ApiKey::Produce, 2));
         assert!(serves(ListenerKind::Broker, ApiKey::Produce, 3));
