@@ -25,6 +25,10 @@ use crate::transport::Peer;
 
 /// How long a node that is to vote may take to catch up.
 const CATCH_UP: Duration = Duration::from_secs(20);
+/// The most nodes that follow the metadata log.
+const MAX_MEMBERS: usize = 2000;
+/// The longest name of a host (RFC 1035).
+const MAX_HOST: usize = 255;
 
 type Change = ChangeMembers<i32, Member>;
 
@@ -65,10 +69,29 @@ impl Node {
             let leader = self.leadership.borrow().leader.map(NodeId::get);
             return Reply::Elsewhere(leader.filter(|leader| *leader != self.id()));
         }
+        if let Err(reason) = self.check_joining(from, &member) {
+            self.complain(&reason);
+            return Reply::Refused(reason);
+        }
         match self.observe(from, member).await {
             Ok(()) => Reply::Done,
             Err(error) => Reply::Failed(error.to_string()),
         }
+    }
+
+    /// Members are in the log, and each has a task of its own: nobody makes up as many as he likes.
+    fn check_joining(&self, from: i32, member: &Member) -> Result<(), String> {
+        if from < 0 || member.host.is_empty() || member.host.len() > MAX_HOST {
+            return Err(format!("node {from} cannot join: it names no usable id or address"));
+        }
+        let members = self.membership();
+        let is_new = members.get_node(&from).is_none();
+        if is_new && members.nodes().count() >= MAX_MEMBERS {
+            return Err(format!(
+                "node {from} cannot join: {MAX_MEMBERS} nodes follow the metadata log already, unregister some first"
+            ));
+        }
+        Ok(())
     }
 
     /// Has the log pushed to a node.

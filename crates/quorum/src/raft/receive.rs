@@ -19,6 +19,8 @@ use super::types::{Command, LogId, Payload, Raft, SnapshotMeta, Types, Vote};
 
 /// A greater term is none that elections lead to.
 const MAX_TERM: u64 = i32::MAX as u64 / 2;
+/// How far a term may be ahead of the known one: nodes that campaign for years stay below.
+const MAX_STEP: u64 = 100_000_000;
 /// What is told when there is no place for a message.
 const BUSY: &str = "the disk of the metadata log takes nothing at the moment";
 /// The largest snapshot that is taken.
@@ -54,7 +56,7 @@ impl Node {
                 Ok(()) => self.append(raft, from, ask).await,
                 Err(reason) => Reply::Refused(reason),
             },
-            Ask::Vote(ask) => match check_vote(from, &ask.vote, false) {
+            Ask::Vote(ask) => match self.check_candidate(from, &ask.vote) {
                 Ok(()) => self.vote(raft, ask).await,
                 Err(reason) => Reply::Refused(reason),
             },
@@ -97,6 +99,20 @@ impl Node {
         let votes = super::campaign::is_voter(&members, from);
         let lost = is_another(member.directory(), directory) && (votes || !joins);
         lost.then(|| lost_disk(from, member.directory(), directory))
+    }
+
+    /// Only who is known here may unseat a leader: by the members, or by the settings before there are any.
+    fn check_candidate(&self, from: i32, vote: &Vote) -> Result<(), String> {
+        check_vote(from, vote, false)?;
+        let is_named = self.options.voters.iter().any(|voter| voter.peer.id.get() == from);
+        if !is_named && self.membership().get_node(&from).is_none() {
+            return Err(format!("node {from} is no member of this quorum: it cannot be elected"));
+        }
+        let known = self.raft().map_or(0, |raft| raft.metrics().borrow().vote.leader_id.term);
+        if vote.leader_id.term > known.saturating_add(MAX_STEP) {
+            return Err(format!("{vote} is too far ahead of epoch {known}"));
+        }
+        Ok(())
     }
 
     /// What openraft takes for granted of entries.
