@@ -46,7 +46,7 @@ def admin(bootstrap: str):
     """An admin client of confluent-kafka's."""
     import confluent_kafka.admin as cka
 
-    return cka.AdminClient({"bootstrap.servers": bootstrap})
+    return cka.AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
 
 def make_topics(bootstrap: str, names: list[str]) -> None:
