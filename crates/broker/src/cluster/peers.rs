@@ -60,9 +60,13 @@ impl Peers {
         answer.map_err(|source| PeerError::Unanswered { id: to, source })
     }
 
-    /// `HOST:PORT` of a broker for other brokers.
+    /// `HOST:PORT` of a broker for other brokers. A node that is a controller alone has no listener to name, and looks for
+    /// any that the broker has.
     pub(crate) fn address(&self, image: &ClusterImage, id: NodeId) -> Result<String, PeerError> {
-        let endpoint = image.broker(id).and_then(|broker| broker.endpoint(&self.listener));
+        let endpoint = image.broker(id).and_then(|broker| match &*self.listener {
+            "" => broker.endpoints.first(),
+            name => broker.endpoint(name),
+        });
         let Some(endpoint) = endpoint else {
             return Err(PeerError::Unknown { id, listener: Arc::clone(&self.listener) });
         };

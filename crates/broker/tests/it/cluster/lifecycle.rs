@@ -119,6 +119,20 @@ fn a_minority_cannot_decide_and_can_be_read() {
 }
 
 #[test]
+fn a_controller_that_is_no_broker_notices_a_dead_broker_at_once() {
+    let plan = Plan::new(&[Role::Controller, Role::Broker, Role::Broker]);
+    let mut nodes = plan.start(&[1, 2, 3]);
+    plan.await_brokers(2, &[2, 3]);
+    let crashed = Instant::now();
+    take(&mut nodes, 3).crash();
+    plan.await_brokers(2, &[2]);
+    let noticed = crashed.elapsed();
+    println!("fenced after {noticed:?}");
+    assert!(noticed < Duration::from_secs(5), "the session lasts 9 s: {noticed:?}");
+    nodes.into_iter().rev().for_each(Node::end);
+}
+
+#[test]
 fn brokers_and_controllers_may_be_apart() {
     let plan = Plan::new(&[Role::Controller, Role::Broker, Role::Broker]);
     let nodes = plan.start(&[1, 2, 3]);
