@@ -18,7 +18,7 @@ use std::time::Duration;
 use millstream_base::{ErrorCode, NodeId, TimestampMs};
 use millstream_env::clock::{Clock, SystemClock};
 use millstream_env::random::{OsRandom, Random};
-use millstream_env::task::Instant;
+use millstream_env::task::{self, Instant};
 use millstream_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use parking_lot::Mutex;
 
@@ -130,6 +130,13 @@ impl Cluster {
 
     /// Asks again for the brokers and for every topic that was asked for before.
     pub async fn refresh(&self) -> Result<Arc<ClusterMetadata>, ClientError> {
+        // By a task of its own: a caller that is not polled for a while must not keep the turn from the others.
+        let cluster = self.clone();
+        let refreshed = task::spawn(async move { cluster.refresh_in_turn().await });
+        refreshed.await.unwrap_or(Err(ClientError::NoServers))
+    }
+
+    async fn refresh_in_turn(&self) -> Result<Arc<ClusterMetadata>, ClientError> {
         let asked = Instant::now();
         let turn = self.inner.refreshing.lock().await;
         let topics: Vec<Arc<str>> = {

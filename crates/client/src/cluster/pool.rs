@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use millstream_env::task;
 use parking_lot::Mutex;
 
 use crate::{ClientConfig, Connection, ConnectionError};
@@ -31,7 +32,8 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// The open connection, or a new one. Callers that come together make one connection.
+    /// The open connection, or a new one. Callers that come together make one connection. It is made by a task of its own: a
+    /// caller that is not polled for a while must not stand between the others and their turn.
     pub(super) async fn get(
         &self,
         address: &str,
@@ -39,13 +41,24 @@ impl Pool {
         config: &ClientConfig,
     ) -> Result<Connection, ConnectionError> {
         let slot = self.slots.lock().entry((address.to_owned(), lane)).or_default().clone();
-        let mut held = slot.lock().await;
-        if let Some(open) = held.as_ref().filter(|connection| !connection.is_closed()) {
-            return Ok(open.clone());
+        if let Some(open) = slot.try_lock().ok().and_then(|held| open(&held)) {
+            return Ok(open);
         }
-        let connection = Connection::connect(address, config).await?;
-        *held = Some(connection.clone());
-        Ok(connection)
+        let (address, config): (Arc<str>, _) = (address.into(), config.clone());
+        let made = task::spawn({
+            let address = Arc::clone(&address);
+            async move {
+                let mut held = slot.lock_owned().await;
+                if let Some(open) = open(&held) {
+                    return Ok(open);
+                }
+                let connection = Connection::connect(&address, &config).await?;
+                *held = Some(connection.clone());
+                Ok(connection)
+            }
+        });
+        let ended = |_| ConnectionError::Closed { address, source: None };
+        made.await.unwrap_or_else(|gone| Err(ended(gone)))
     }
 
     /// An open connection for general use that is not to `except`, without making one: the one with the fewest
@@ -71,4 +84,8 @@ impl Pool {
     pub(super) fn clear(&self) {
         self.slots.lock().clear();
     }
+}
+
+fn open(held: &Option<Connection>) -> Option<Connection> {
+    held.as_ref().filter(|connection| !connection.is_closed()).cloned()
 }

@@ -24,6 +24,8 @@ fn a_group_reads_everything_while_brokers_die() {
     let writer = Writer::start(&cluster, "numbers");
     let (bootstrap, stop) = (cluster.bootstrap(), AtomicBool::new(false));
     let read: Read = std::thread::scope(|scope| {
+        // Also when what follows panics: else the scope would wait for the members for ever.
+        let stop_members = Stop(&stop);
         let members: Vec<_> =
             (0..2).map(|_| scope.spawn(|| crate::run(member(&bootstrap, &stop)))).collect();
         for round in 0..2 {
@@ -40,7 +42,7 @@ fn a_group_reads_everything_while_brokers_die() {
         writer.stop_and_check(&cluster);
         let ends = crate::run(ends(&bootstrap));
         crate::run(until_committed(&bootstrap, &ends));
-        stop.store(true, Ordering::Relaxed);
+        drop(stop_members);
         members.into_iter().flat_map(|member| member.join().unwrap()).collect()
     });
     let all = crate::run(read_all(&cluster.bootstrap(), "numbers"));
@@ -48,6 +50,15 @@ fn a_group_reads_everything_while_brokers_die() {
         for (offset, number) in records {
             assert!(read.contains(&(partition, offset)), "{partition}: {number} was never read");
         }
+    }
+}
+
+/// Tells the members to stop when it goes.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
