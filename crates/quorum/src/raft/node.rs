@@ -363,10 +363,11 @@ pub(crate) fn is_another(remembered: Uuid, found: Uuid) -> bool {
     remembered != Uuid::ZERO && found != Uuid::ZERO && remembered != found
 }
 
-/// What to say about a voter with an empty disk.
+/// What to say about a voter with an empty disk, or a second one of its id.
 pub(crate) fn lost_disk(id: i32, remembered: Uuid, found: Uuid) -> String {
     format!(
         "voter {id} has metadata directory {found}, but the quorum knows it with {remembered}: it has lost what it \
-         promised. Remove the voter (RemoveRaftVoter), then add it again (AddRaftVoter)"
+         promised, or another node has the same node.id. Give that one an id of its own; a voter whose disk is gone is \
+         removed and added again (millstream cluster quorum --remove-voter, --add-voter)"
     )
 }
